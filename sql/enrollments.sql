@@ -1,0 +1,198 @@
+-- Enrolments of people in programs: one open one a person and program, earlier attempts kept.
+
+create table public.program_enrollments (
+    id uuid not null default gen_random_uuid(),
+    community_id uuid not null default private.get_community_id(),
+    program_id uuid not null,
+    user_id uuid not null default auth.uid(),
+    status text not null default 'active',
+    attempt integer not null default 1,
+    enrolled_at timestamptz not null default now(),
+    due_at timestamptz,
+    completed_at timestamptz,
+    withdrawn_at timestamptz,
+    updated_at timestamptz not null default now(),
+    constraint program_enrollments_pkey primary key (community_id, id),
+    constraint program_enrollments_attempt_once unique (community_id, program_id, user_id, attempt),
+    constraint program_enrollments_program_exists foreign key (community_id, program_id)
+    references public.programs (community_id, id) on delete cascade,
+    constraint program_enrollments_member_exists foreign key (community_id, user_id)
+    references public.memberships (community_id, user_id) on delete cascade,
+    constraint program_enrollments_status_known
+    check (status in ('pending', 'active', 'paused', 'completed', 'withdrawn', 'expired')),
+    constraint program_enrollments_attempt_positive check (attempt >= 1),
+    constraint program_enrollments_enrolled_at_sane check (enrolled_at between '1970-01-01' and '9999-12-31'),
+    constraint program_enrollments_due_at_sane check (due_at between '1970-01-01' and '9999-12-31'),
+    constraint program_enrollments_completed_at_known check ((status = 'completed') <= (completed_at is not null)),
+    constraint program_enrollments_withdrawn_at_known check ((status = 'withdrawn') = (withdrawn_at is not null))
+);
+comment on table public.program_enrollments is 'A person''s way through a program; a further try is a further row.';
+comment on column public.program_enrollments.attempt is 'Counts a person''s enrolments in one program, from 1.';
+
+create unique index program_enrollments_one_open on public.program_enrollments (community_id, program_id, user_id)
+where status in ('pending', 'active', 'paused');
+
+create index program_enrollments_enrolled_at_idx on public.program_enrollments (community_id, enrolled_at, id);
+create index program_enrollments_program_idx
+on public.program_enrollments (community_id, program_id, enrolled_at, id);
+create index program_enrollments_user_idx on public.program_enrollments (community_id, user_id, enrolled_at, id);
+
+create trigger program_enrollments_touch_updated_at before update on public.program_enrollments
+for each row execute function private.touch_updated_at();
+
+-- Numbers the attempt and holds the rules of enrolling, whoever inserts and by which way.
+create function private.begin_enrollment() returns trigger
+volatile
+security definer -- locks the program, which a learner may not; looks at rows of new.community_id only
+set search_path = ''
+language plpgsql
+as $$
+declare
+    program_status text;
+    member_status text;
+begin
+    -- The lock makes an archiving at the same moment wait, or this one see it.
+    select p.status into program_status
+    from public.programs as p
+    where p.community_id = new.community_id and p.id = new.program_id
+    for share;
+    select m.status into member_status
+    from public.memberships as m
+    where m.community_id = new.community_id and m.user_id = new.user_id;
+
+    if program_status is null then
+        perform private.refuse('404', 'There is no program with this id in your community.');
+    elsif program_status <> 'published' then
+        perform private.refuse('412', pg_catalog.format(
+            'The program is %s; people can be enrolled in published programs only.', program_status
+        ));
+    elsif member_status is null then
+        perform private.refuse('404', 'This person is not a member of your community. Invite them first.');
+    elsif member_status <> 'active' then
+        perform private.refuse('412', pg_catalog.format(
+            'This membership is %s; only active members can be enrolled.', member_status
+        ));
+    end if;
+
+    select coalesce(max(e.attempt), 0) + 1 into new.attempt
+    from public.program_enrollments as e
+    where e.community_id = new.community_id and e.program_id = new.program_id and e.user_id = new.user_id;
+    return new;
+end
+$$;
+
+create trigger program_enrollments_begin before insert on public.program_enrollments
+for each row execute function private.begin_enrollment();
+
+-- The state machine: pending -> active <-> paused -> completed | withdrawn | expired, and no way back.
+create function private.hold_enrollment_states() returns trigger
+volatile
+set search_path = ''
+language plpgsql
+as $$
+begin
+    if (new.program_id, new.user_id, new.attempt) is distinct from (old.program_id, old.user_id, old.attempt) then
+        perform private.refuse('412', 'An enrolment keeps its program, its person and its attempt.');
+    end if;
+    if new.due_at is distinct from old.due_at and auth.uid() is not null then
+        perform private.require_community_admin();
+    end if;
+    if new.status = old.status then
+        return new;
+    end if;
+    if not (old.status, new.status) in (
+        ('pending', 'active'), ('pending', 'withdrawn'), ('pending', 'expired'),
+        ('active', 'paused'), ('active', 'completed'), ('active', 'withdrawn'), ('active', 'expired'),
+        ('paused', 'active'), ('paused', 'completed'), ('paused', 'withdrawn'), ('paused', 'expired')
+    ) then
+        perform private.refuse('412', pg_catalog.format('An enrolment cannot go from %s to %s.', old.status, new.status));
+    end if;
+    if new.status = 'completed' then
+        new.completed_at := coalesce(old.completed_at, pg_catalog.now());
+    elsif new.status = 'withdrawn' then
+        new.withdrawn_at := pg_catalog.now();
+    end if;
+    return new;
+end
+$$;
+
+create trigger program_enrollments_hold_states before update on public.program_enrollments
+for each row execute function private.hold_enrollment_states();
+
+-- The programs that the caller is or was enrolled in: they stay visible to them when archived.
+create function private.viewer_program_ids() returns setof uuid
+stable
+security definer -- asked by the policies of programs; reads the caller's own rows only
+set search_path = ''
+language sql
+as $$
+    select e.program_id
+    from public.program_enrollments as e
+    where e.community_id = private.get_community_id() and e.user_id = private.signed_in_user_id()
+$$;
+
+-- Counts over all learners of a program: for admins; no row for others, who see too few rows to count.
+create function private.program_stats(program public.programs) returns table (
+    enrolled bigint, active bigint, completed bigint, completion_rate numeric
+)
+stable
+rows 1
+set search_path = ''
+language sql
+as $$
+    select
+        count(*),
+        count(*) filter (where e.status = 'active'),
+        count(*) filter (where e.status = 'completed'),
+        count(*) filter (where e.status = 'completed') / nullif(count(*), 0)::numeric
+    from public.program_enrollments as e
+    where e.community_id = program.community_id and e.program_id = program.id
+    having (select private.is_community_admin())
+$$;
+
+-- Enrols the caller, or, asked by an admin, another member.
+create function public.enroll(input jsonb) returns uuid
+volatile
+set search_path = ''
+language plpgsql
+as $$
+declare
+    person uuid := coalesce((input ->> 'user_id')::uuid, auth.uid());
+    enrollment_id uuid;
+begin
+    if person is distinct from auth.uid() or input ->> 'due_at' is not null then
+        perform private.require_community_admin();
+    end if;
+    perform from public.programs as p where p.id = (input ->> 'program_id')::uuid;
+    if not found then
+        perform private.refuse('404', 'There is no program with this id in your community.');
+    end if;
+    insert into public.program_enrollments (program_id, user_id, due_at)
+    values ((input ->> 'program_id')::uuid, person, (input ->> 'due_at')::timestamptz)
+    returning id into enrollment_id;
+    return enrollment_id;
+end
+$$;
+
+-- Ends an open enrolment: one's own, or, asked by an admin, anybody's.
+create function public.withdraw_enrollment(input jsonb) returns uuid
+volatile
+set search_path = ''
+language plpgsql
+as $$
+declare
+    enrollment public.program_enrollments;
+begin
+    select e.* into enrollment from public.program_enrollments as e where e.id = (input ->> 'id')::uuid;
+    if not found then
+        perform private.refuse('404', 'There is no enrolment with this id in your community.');
+    end if;
+    update public.program_enrollments as e set status = 'withdrawn' where e.id = enrollment.id;
+    if not found then
+        perform private.refuse('412', pg_catalog.format(
+            'An enrolment cannot go from %s to withdrawn.', enrollment.status
+        ));
+    end if;
+    return enrollment.id;
+end
+$$;

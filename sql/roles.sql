@@ -1,0 +1,42 @@
+-- The login roles of the server and of the jobs, and the schema that no client reaches over REST.
+
+create schema if not exists private;
+comment on schema private is 'Functions and tables behind the policies. Never listed among the exposed schemas.';
+
+-- noinherit: until a request has put on one of its two roles, the connection may do nothing.
+do $$
+begin
+    if not exists (select from pg_catalog.pg_roles where rolname = 'gym_api') then
+        create role gym_api login noinherit;
+    end if;
+    if not exists (select from pg_catalog.pg_roles where rolname = 'gym_worker') then
+        create role gym_worker login noinherit;
+    end if;
+end
+$$;
+
+grant anon, authenticated to gym_api;
+
+-- What a database function refuses, it says with PostgREST's convention for SQLSTATEs, 'PT' and the HTTP status,
+-- so that clients of Supabase's REST interface get the same answer as those of GraphQL.
+create function private.refuse(code text, message text, field text default null) returns void
+volatile
+set search_path = ''
+language plpgsql
+as $$
+begin
+    raise exception using errcode = 'PT' || code, message = message, column = coalesce(field, '');
+end
+$$;
+
+-- Keeps updated_at true whoever writes.
+create function private.touch_updated_at() returns trigger
+volatile
+set search_path = ''
+language plpgsql
+as $$
+begin
+    new.updated_at := pg_catalog.now();
+    return new;
+end
+$$;
