@@ -1,9 +1,14 @@
-"""The errors clients see: one code each, and what the database's refusals are called.
+"""The errors clients see: one code each, and the faces of the database's refusals.
 
-The codes and their meanings are listed in `docs/errors.md`; a test keeps the two equal.
+`docs/errors.md` lists the codes and the constraints; tests keep it, this file and the catalog equal.
 """
 
-from typing import Any, Literal
+import re
+import uuid
+from typing import Any, Literal, NamedTuple
+
+import structlog
+from graphql import GraphQLError
 
 Code = Literal[
     "UNAUTHENTICATED",
@@ -18,6 +23,11 @@ Code = Literal[
     "INTERNAL",
 ]
 
+log = structlog.get_logger(__name__)
+
+# Where graphql-core says which part of a variable is wrong.
+_PLACE_IN_VARIABLE = re.compile(r"Variable '\$\w+' has invalid value at \.([\w.\[\]]+?):? ")
+
 
 class ApiError(Exception):
     """An error that a client may read: its code, and a message that says what to do next."""
@@ -27,3 +37,148 @@ class ApiError(Exception):
         self.code: Code = code
         self.message = message
         self.extensions: dict[str, Any] = {"code": code, **extensions}
+
+
+class Refusal(Exception):  # noqa: N818 - what the database said, not yet an error of ours
+    """A statement that Postgres did not carry out; `index` is its place in the request."""
+
+    def __init__(self, index: int, sqlstate: str, message: str, constraint: str | None, column: str | None) -> None:
+        super().__init__(f"{sqlstate}: {message}")
+        self.index = index
+        self.sqlstate = sqlstate
+        self.message = message
+        self.constraint = constraint
+        self.column = column
+
+
+class Face(NamedTuple):
+    """How a broken constraint is shown."""
+
+    code: Code
+    message: str
+    field: str | None = None
+
+
+# Asked first: the constraint that a client can break, by name.
+CONSTRAINTS: dict[str, Face] = {
+    "programs_title_not_blank": Face("BAD_USER_INPUT", "The title is blank. Give the program a title.", "title"),
+    "programs_title_length": Face("BAD_USER_INPUT", "The title is longer than 200 characters.", "title"),
+    "programs_description_length": Face(
+        "BAD_USER_INPUT", "The description is longer than 10,000 characters.", "description"
+    ),
+    "programs_duration_range": Face("BAD_USER_INPUT", "The duration can be 1 to 520 weeks.", "durationWeeks"),
+    "program_course_assignments_course_once": Face(
+        "BAD_USER_INPUT", "A course can be in a program only once.", "courses"
+    ),
+    "program_course_assignments_place_once": Face(
+        "CONFLICT", "Somebody else changed the courses at the same moment. Read them again and repeat.", "courses"
+    ),
+    "program_course_assignments_order_range": Face(
+        "BAD_USER_INPUT", "A program has at most 200 courses.", "courses"
+    ),
+    "program_course_assignments_group_not_blank": Face(
+        "BAD_USER_INPUT", "A group has a blank name. Give it one, or leave it out.", "courses"
+    ),
+    "program_course_assignments_group_length": Face(
+        "BAD_USER_INPUT", "The name of a group is longer than 100 characters.", "courses"
+    ),
+    "program_course_assignments_program_exists": Face(
+        "NOT_FOUND", "There is no program with this id in your community."
+    ),
+    "program_course_assignments_course_exists": Face(
+        "NOT_FOUND", "There is no course with this id in your community.", "courses"
+    ),
+    "program_enrollments_one_open": Face(
+        "CONFLICT", "This person already has an open enrolment in the program. Withdraw it first, or go on with it."
+    ),
+    "program_enrollments_attempt_once": Face(
+        "CONFLICT", "This person was enrolled in the program at the same moment. Read the enrolment and go on with it."
+    ),
+    "program_enrollments_member_exists": Face(
+        "NOT_FOUND", "This person is not a member of your community. Invite them first."
+    ),
+    "program_enrollments_program_exists": Face("NOT_FOUND", "There is no program with this id in your community."),
+    "program_enrollments_due_at_sane": Face(
+        "BAD_USER_INPUT", "dueAt is outside the years 1970 to 9999.", "dueAt"
+    ),
+}
+
+# Asked next: functions that raise with PostgREST's convention, 'PT' and an HTTP status. Their message is for clients.
+RAISED: dict[str, Code] = {
+    "PT400": "BAD_USER_INPUT",
+    "PT403": "FORBIDDEN",
+    "PT404": "NOT_FOUND",
+    "PT409": "CONFLICT",
+    "PT412": "FAILED_PRECONDITION",
+}
+
+# Asked last: Postgres's own SQLSTATEs, with our words.
+SQLSTATES: dict[str, Face] = {
+    "42501": Face("FORBIDDEN", "You may not do this in your community. Ask one of its admins."),
+    "23505": Face("CONFLICT", "This exists already."),
+    "23P01": Face("CONFLICT", "This overlaps with something that exists already."),
+    "22P02": Face("BAD_USER_INPUT", "A value has the wrong form for its type."),
+    "22003": Face("BAD_USER_INPUT", "A number is out of range."),
+    "22007": Face("BAD_USER_INPUT", "A date has the wrong form."),
+    "22008": Face("BAD_USER_INPUT", "A date is out of range."),
+    "22021": Face("BAD_USER_INPUT", "A text holds characters that cannot be stored."),
+    "22P05": Face("BAD_USER_INPUT", "A text holds characters that cannot be stored."),
+    "40001": Face("CONFLICT", "Somebody else changed this at the same moment. Repeat the request."),
+    "40P01": Face("CONFLICT", "Somebody else changed this at the same moment. Repeat the request."),
+    "55P03": Face("CONFLICT", "Somebody else is changing this right now. Repeat the request."),
+    "57014": Face("TIMEOUT", "The database took too long and was stopped. Ask for less at once."),
+    "53100": Face("UNAVAILABLE", "The database has no room left for writes. Try again later."),
+    "53300": Face("UNAVAILABLE", "The database has no connection free. Try again in a moment."),
+    "57P01": Face("UNAVAILABLE", "The database is restarting. Try again in a moment."),
+    "57P03": Face("UNAVAILABLE", "The database is starting. Try again in a moment."),
+}
+
+
+def face_of(refusal: Refusal, *, signed_in: bool) -> ApiError:
+    """The error that a client sees for what the database refused."""
+    if refusal.constraint in CONSTRAINTS:
+        code, message, name = CONSTRAINTS[refusal.constraint]
+        return ApiError(code, message, **({"field": name} if name else {}))
+    if refusal.sqlstate in RAISED:
+        extra = {"field": refusal.column} if refusal.column else {}
+        return ApiError(RAISED[refusal.sqlstate], refusal.message, **extra)
+    if refusal.sqlstate == "42501" and not signed_in:
+        return ApiError("UNAUTHENTICATED", "Sign in first: send `Authorization: Bearer <access token>`.")
+    if refusal.sqlstate == "23502" and refusal.column:
+        name = camel_case(refusal.column)
+        return ApiError("BAD_USER_INPUT", f"{name} cannot be null. Give it a value, or leave it out.", field=name)
+    if refusal.sqlstate in SQLSTATES:
+        return ApiError(*SQLSTATES[refusal.sqlstate][:2])
+    return internal(refusal)
+
+
+def camel_case(name: str) -> str:
+    """`duration_weeks` to `durationWeeks`."""
+    head, *rest = name.split("_")
+    return head + "".join(word.capitalize() for word in rest)
+
+
+def internal(cause: BaseException) -> ApiError:
+    """The error for what should not happen: the cause goes to the log, an id for finding it to the client."""
+    request_id = structlog.contextvars.get_contextvars().get("request_id") or str(uuid.uuid4())
+    if isinstance(cause, Refusal):
+        log.error("refused", sqlstate=cause.sqlstate, constraint=cause.constraint, message=cause.message)
+    else:
+        log.error("failed", exc_info=cause)
+    return ApiError(
+        "INTERNAL", "Something went wrong on the server. Report the request id if it stays.", requestId=request_id
+    )
+
+
+def formatted(error: ApiError | GraphQLError, path: list[str | int] | None = None) -> dict[str, Any]:
+    """An error as it stands in an answer. A GraphQLError is one that graphql-core found in the request."""
+    if isinstance(error, ApiError):
+        return {"message": error.message, **({"path": path} if path else {}), "extensions": error.extensions}
+    extensions = {"code": "BAD_USER_INPUT"}
+    inside_variable = _PLACE_IN_VARIABLE.match(error.message)
+    if inside_variable:
+        extensions["field"] = inside_variable[1]
+    shown: dict[str, Any] = {"message": error.message, "extensions": extensions}
+    if error.locations:
+        shown["locations"] = [{"line": at.line, "column": at.column} for at in error.locations]
+    return shown

@@ -26,7 +26,7 @@ _log = structlog.get_logger()
 
 
 class KeySet:
-    """Keys that were given, by key id."""
+    """Public keys by key id; `None` until there are any."""
 
     def __init__(self, keys: Mapping[str, Key] | None) -> None:
         self._keys = keys
@@ -42,7 +42,8 @@ class KeySet:
     async def find(self, kid: str) -> Key | None:
         if self._keys is None:
             raise ApiError(
-                "UNAVAILABLE", "The keys that verify access tokens are not here yet; try again in a few seconds."
+                "UNAVAILABLE",
+                "The keys that verify access tokens are not here yet; try again in a few seconds.",
             )
         return self._keys.get(kid)
 
@@ -61,8 +62,10 @@ class PublishedKeySet(KeySet):
         fetch_seconds: float = _FETCH_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if urlsplit(url).scheme not in ("http", "https"):
-            raise ValueError("JWKS_URL must begin with https:// or http://.")
+        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+            raise ValueError(
+                "JWKS_URL (or SUPABASE_URL) must be an address that begins with https:// or http://."
+            )
         super().__init__(None)
         self._url = url
         self._may_be_empty = may_be_empty
@@ -71,60 +74,57 @@ class PublishedKeySet(KeySet):
         self._cooldown_seconds = cooldown_seconds
         self._fetch_seconds = fetch_seconds
         self._clock = clock
+        # Uncompressed: the size limit has to hold for what is unpacked, too.
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        self._client = httpx.AsyncClient(follow_redirects=False, timeout=fetch_seconds, headers=headers)
         self._fetched_at = -math.inf
-        self._running: asyncio.Task[bool] | None = None
+        self._fetch: asyncio.Task[bool] | None = None
         self._refresher: asyncio.Task[None] | None = None
-        self._client: httpx.AsyncClient | None = None
 
     async def open(self) -> None:
-        self._client = client = httpx.AsyncClient(
-            follow_redirects=False,
-            timeout=self._fetch_seconds,
-            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
-        )
         self._refresher = asyncio.create_task(self._keep_fresh())
-        await self._wait_for_fetch()
+        await self._wait_for_keys()
 
     async def close(self) -> None:
-        tasks = [task for task in (self._refresher, self._running) if task is not None]
+        tasks = [task for task in (self._refresher, self._fetch) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._client is not None:
-            await self._client.aclose()
+        await self._client.aclose()
 
     async def find(self, kid: str) -> Key | None:
-        if kid not in (self._keys or {}) and (self._is_fetching() or self._has_cooled_down()):
-            await self._wait_for_fetch()
+        if self._keys is None or kid not in self._keys:
+            await self._look_again()
         return await super().find(kid)
 
-    def _is_fetching(self) -> bool:
-        return self._running is not None and not self._running.done()
+    async def _look_again(self) -> None:
+        cooled_down = self._clock() - self._fetched_at >= self._cooldown_seconds
+        if cooled_down or self._is_fetching():
+            await self._wait_for_keys()
 
-    def _has_cooled_down(self) -> bool:
-        return self._clock() - self._fetched_at >= self._cooldown_seconds
-
-    async def _wait_for_fetch(self) -> None:
-        await asyncio.wait({self._fetch()}, timeout=_PATIENCE_SECONDS)
+    async def _wait_for_keys(self) -> None:
+        await asyncio.wait({self._shared_fetch()}, timeout=_PATIENCE_SECONDS)
 
     async def _keep_fresh(self) -> None:
         while True:
-            fetched = await self._fetch()
-            await asyncio.sleep(self._refresh_seconds if fetched else self._retry_seconds)
+            succeeded = await self._shared_fetch()
+            await asyncio.sleep(self._refresh_seconds if succeeded else self._retry_seconds)
 
-    def _fetch(self) -> asyncio.Task[bool]:
-        """The fetch that is under way, or a new one: callers share it."""
-        if self._running is None or self._running.done():
+    def _is_fetching(self) -> bool:
+        return self._fetch is not None and not self._fetch.done()
+
+    def _shared_fetch(self) -> asyncio.Task[bool]:
+        if self._fetch is None or self._fetch.done():
             self._fetched_at = self._clock()
-            self._running = asyncio.create_task(self._replace_keys())
-        return self._running
+            self._fetch = asyncio.create_task(self._replace_keys())
+        return self._fetch
 
     async def _replace_keys(self) -> bool:
         try:
             async with asyncio.timeout(self._fetch_seconds):
-                keys = public_keys(parse_object(await self._download(client)))
+                keys = public_keys(parse_object(await self._download()))
             if not keys and not self._may_be_empty:
-                raise ValueError("The key set is empty.")
+                raise ValueError("The key set has no usable key.")
         except Exception as error:  # whatever the endpoint does, the keys at hand go on
             _log.warning("jwks_fetch_failed", url=self._url, error=repr(error))
             return False

@@ -4,17 +4,17 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
 from jwt import InvalidKeyError
 from jwt.algorithms import get_default_algorithms
 
-KEY_ID = re.compile(r"[\x21-\x7e]{1,200}")
+_KEY_ID = re.compile(r"[\x21-\x7e]{1,200}")
 
 # What a public key is decides its algorithm. HMAC is missing on purpose: its secret comes from settings only.
 _ALGORITHM_OF = {("EC", "P-256"): "ES256", ("RSA", None): "RS256", ("OKP", "Ed25519"): "EdDSA"}
-PUBLIC_KEY_ALGORITHMS = frozenset(_ALGORITHM_OF.values())
+PUBLIC_KEY_ALGORITHMS = tuple(_ALGORITHM_OF.values())
 _ALGORITHMS = {name: get_default_algorithms()[name] for name in (*PUBLIC_KEY_ALGORITHMS, "HS256")}
 
 _MIN_SECRET_BYTES = 32
@@ -35,6 +35,10 @@ class Key:
         return _ALGORITHMS[self.algorithm].verify(message, self.material, signature)
 
 
+def is_key_id(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and _KEY_ID.fullmatch(value) is not None
+
+
 def shared_secret(secret: str, issuer: str) -> Key:
     """The HS256 key of a legacy or self-hosted project; `ValueError` for one that others can guess."""
     if len(secret.encode()) < _MIN_SECRET_BYTES or not secret.strip():
@@ -43,8 +47,8 @@ def shared_secret(secret: str, issuer: str) -> Key:
         )
     if secret in _PUBLISHED_SECRETS and not _is_loopback(issuer):
         raise ValueError(
-            "JWT_SECRET is a published example, so anybody can sign tokens with it: set the project's own secret. "
-            "The example is accepted only while JWT_ISSUER is on this machine, as with `supabase start`."
+            "JWT_SECRET is a published example, so anybody can sign tokens with it: set the project's own. "
+            "It is accepted only while JWT_ISSUER is on this machine, as with `supabase start`."
         )
     try:
         return Key("HS256", _ALGORITHMS["HS256"].prepare_key(secret))
@@ -63,7 +67,7 @@ def public_keys(jwks: Mapping[str, Any]) -> dict[str, Key]:
 def _public_key(jwk: Any) -> Key | None:
     try:
         algorithm = _ALGORITHM_OF[jwk["kty"], jwk.get("crv")]
-        if not _is_for_verifying(jwk, algorithm) or KEY_ID.fullmatch(jwk["kid"]) is None:
+        if not _is_for_verifying(jwk, algorithm) or not is_key_id(jwk["kid"]):
             return None
         material = _ALGORITHMS[algorithm].from_jwk(jwk)
         too_short = _ALGORITHMS[algorithm].check_key_length(material)

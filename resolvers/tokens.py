@@ -1,6 +1,6 @@
-"""Takes a signed token apart, more strictly than JWT libraries do, and says nothing about whether to trust it.
+"""Takes a signed token apart, more strictly than JWT libraries do.
 
-Libraries accept repeated names, byte order marks and UTF-16, which another reader of the same token may read differently.
+They accept repeated names, byte order marks and UTF-16, so two readers of one token could read two things.
 """
 
 import json
@@ -18,7 +18,7 @@ _THREE_SEGMENTS = re.compile(r"([\w-]+)\.([\w-]+)\.([\w-]+)", re.ASCII)
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
-class Malformed(ValueError):
+class MalformedError(ValueError):
     """Not the shape that a token, or a JSON object in it, must have."""
 
 
@@ -35,7 +35,7 @@ class SignedToken:
 def take_apart(token: str) -> SignedToken:
     segments = _THREE_SEGMENTS.fullmatch(token) if len(token) <= MAX_TOKEN_LENGTH else None
     if segments is None:
-        raise Malformed
+        raise MalformedError
     header, payload, signature = segments.groups()
     return SignedToken(
         header=parse_object(_decode(header)),
@@ -50,9 +50,9 @@ def parse_object(text: bytes) -> dict[str, Any]:
     try:
         value = _decoder.decode(text.decode())
     except (ValueError, RecursionError):
-        raise Malformed from None
+        raise MalformedError from None
     if not isinstance(value, dict):
-        raise Malformed
+        raise MalformedError
     return value
 
 
@@ -64,9 +64,9 @@ def canonical(value: dict[str, Any]) -> str:
     try:
         text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
     except orjson.JSONEncodeError:
-        raise Malformed from None
+        raise MalformedError from None
     if _NUL.search(text):
-        raise Malformed
+        raise MalformedError
     return text
 
 
@@ -74,29 +74,29 @@ def _decode(segment: str) -> bytes:
     try:
         raw = urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
     except ValueError:
-        raise Malformed from None
+        raise MalformedError from None
     # The last character can carry unused bits, which would give one token several spellings.
     if urlsafe_b64encode(raw).rstrip(b"=") != segment.encode():
-        raise Malformed
+        raise MalformedError
     return raw
 
 
 def _each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise Malformed
+        raise MalformedError
     return value
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if math.isinf(number):
-        raise Malformed
+        raise MalformedError
     return number
 
 
 def _no_constant(_: str) -> NoReturn:
-    raise Malformed
+    raise MalformedError
 
 
 _decoder = json.JSONDecoder(

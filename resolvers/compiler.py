@@ -1,0 +1,243 @@
+"""From a selection set to one SQL statement.
+
+To-one is a left join, to-many one correlated aggregate, a connection one with a limit of its own. The statement
+writes the answer's JSON; nothing here looks at a value, so a plan serves every caller.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from graphql import OperationDefinitionNode, OperationType
+from graphql.execution.values import VariableValues
+
+from resolvers import connections
+from resolvers.arguments import Parameters, Places, mutation_input
+from resolvers.json_text import Part, concatenate, expression, literal, scalar
+from resolvers.model import FieldModel, Model, TypeModel
+from resolvers.plan import Page, Plan, RootField, Template
+from resolvers.selection import Fragments, Selected, select, select_below
+from resolvers.sources import (
+    ById,
+    Call,
+    Changed,
+    ChangedId,
+    Column,
+    Computed,
+    ComputedRow,
+    FromFunction,
+    Paged,
+    ToMany,
+    ToOne,
+)
+
+# The id that a mutation's function gave, until the end of the transaction.
+_CHANGED = "nullif(current_setting('gym.changed', true), '')"
+
+
+@dataclass
+class Row:
+    """A row in the statement being written: its alias, its type, and the joins that its to-one fields add."""
+
+    alias: str
+    type: TypeModel
+    joins: list[str] = field(default_factory=list)
+
+    @property
+    def source(self) -> str:
+        if self.type.table is None:
+            raise TypeError(f"{self.type.name} has no table")
+        return f"{self.type.table.name} as {self.alias}"
+
+    @property
+    def joined(self) -> str:
+        return " ".join([self.source, *self.joins])
+
+
+class Writer:
+    """Writes the statement of one root field."""
+
+    def __init__(
+        self, model: Model, fragments: Fragments, variables: VariableValues, places: Places, pages: list[Page]
+    ) -> None:
+        self.model = model
+        self.fragments = fragments
+        self.variables = variables
+        self.places = places
+        self.pages = pages
+        self.parameters = Parameters()
+        self._aliases = 0
+
+    def row(self, type_name: str) -> Row:
+        self._aliases += 1
+        return Row(f"t{self._aliases}", self.model.types[type_name])
+
+    def below(self, selected: Selected, type_name: str) -> list[Selected]:
+        return select_below(selected, type_name, self.fragments, self.variables.coerced)
+
+    def place(self, field_model: FieldModel, selected: Selected) -> int:
+        return self.places.add(field_model.graphql, selected.node)
+
+    def object(self, selected: Sequence[Selected], row: Row) -> str:
+        """SQL for the JSON text of an object."""
+        parts: list[Part] = []
+        for place, child in enumerate(selected):
+            parts.append(literal(f'{"," if place else "{"}"{child.key}":'))
+            parts.append(self._field(child, row))
+        parts.append(literal("}" if selected else "{}"))
+        return concatenate(parts)
+
+    def _field(self, selected: Selected, row: Row) -> Part:
+        if selected.name == "__typename":
+            return literal(f'"{row.type.name}"')
+        model = row.type.fields[selected.name]
+        match model.source:
+            case Column(name):
+                return expression(self._scalar(f"{row.alias}.{name}", model))
+            case Computed(function):
+                return expression(self._scalar(f"{function}({row.alias})", model))
+            case ComputedRow(function):
+                return expression(self._computed_row(selected, model, f"{function}({row.alias})"))
+            case ToOne(order_by=None):
+                return expression(self._joined_row(selected, model, row))
+            case ToOne():
+                return expression(self._latest_row(selected, model, row))
+            case ToMany():
+                return expression(self._rows(selected, model, row))
+            case Paged():
+                return expression(connections.write(self, selected, model, row))
+        raise TypeError(f"{row.type.name}.{model.name} can only be asked at the root")
+
+    def _scalar(self, value: str, model: FieldModel) -> str:
+        return scalar(value, model.type_name, is_enum=model.is_enum, nullable=model.nullable)
+
+    def _computed_row(self, selected: Selected, model: FieldModel, call: str) -> str:
+        row = self.row(model.type_name)
+        written = self.object(self.below(selected, model.type_name), row)
+        return f"coalesce((select {written} from {call} as {row.alias}), 'null')"
+
+    def _joined_row(self, selected: Selected, model: FieldModel, owner: Row) -> str:
+        row = self.row(model.type_name)
+        place = len(owner.joins)
+        written = self.object(self.below(selected, model.type_name), row)
+        # Before the joins of the row itself, which refer to it; RLS may hide it, whatever its foreign key says.
+        owner.joins.insert(place, f"left join {row.source} on {self.matching(model, row, owner)}")
+        owner.joins.extend(row.joins)
+        return f"case when {row.alias}.id is null then 'null' else {written} end"
+
+    def _latest_row(self, selected: Selected, model: FieldModel, owner: Row) -> str:
+        if not isinstance(model.source, ToOne):
+            raise TypeError(f"{model.name} is not to-one")
+        row = self.row(model.type_name)
+        written = self.object(self.below(selected, model.type_name), row)
+        return (
+            f"coalesce((select {written} from {row.joined} where {self.matching(model, row, owner)}"
+            f" order by {row.alias}.{model.source.order_by} limit 1), 'null')"
+        )
+
+    def _rows(self, selected: Selected, model: FieldModel, owner: Row) -> str:
+        if not isinstance(model.source, ToMany):
+            raise TypeError(f"{model.name} is not to-many")
+        row = self.row(model.type_name)
+        written = self.object(self.below(selected, model.type_name), row)
+        source = row.joined
+        if model.source.function:
+            source = " ".join([f"{model.source.function}() as {row.alias}", *row.joins])
+        return (
+            f"select '[' || coalesce(string_agg({written}, ',' order by {row.alias}.{model.source.order_by}), '')"
+            f" || ']' from {source} where {self.matching(model, row, owner)}"
+        )
+
+    def matching(self, model: FieldModel, row: Row, owner: Row | None) -> str:
+        """SQL for "this row belongs to that one"."""
+        source = model.source
+        if owner is None or not isinstance(source, ToOne | ToMany | Paged):
+            return "true"
+        conditions = [f"{row.alias}.{theirs} = {owner.alias}.{ours}" for theirs, ours in source.keys.items()]
+        if source.keys and _both_tenants(row, owner):
+            conditions.insert(0, f"{row.alias}.community_id = {owner.alias}.community_id")
+        if isinstance(source, ToOne) and source.where:
+            conditions.append(source.where.format(row=row.alias))
+        return " and ".join(conditions) or "true"
+
+
+def _both_tenants(row: Row, owner: Row) -> bool:
+    return bool(row.type.table and row.type.table.tenant and owner.type.table and owner.type.table.tenant)
+
+
+def compile_operation(
+    model: Model, operation: OperationDefinitionNode, fragments: Fragments, variables: VariableValues
+) -> Plan:
+    """The plan of a valid operation, for all variables of the same shape."""
+    is_mutation = operation.operation is OperationType.MUTATION
+    root = model.schema.mutation_type if is_mutation else model.schema.query_type
+    if root is None:
+        raise TypeError("the schema has no such root type")
+    places, pages = Places(), []
+    fields = []
+    for selected in select([operation.selection_set], root.name, fragments, variables.coerced):
+        writer = Writer(model, fragments, variables, places, pages)
+        fields.append(_root_field(writer, selected, model.types[root.name]))
+    return Plan(fields, places, pages, is_mutation)
+
+
+def _root_field(writer: Writer, selected: Selected, root: TypeModel) -> RootField:
+    if selected.name == "__typename":
+        return RootField(selected.key, nullable=False, constant=f'"{root.name}"'.encode())
+    if selected.name.startswith("__"):
+        return RootField(selected.key, nullable=selected.name == "__type", python=True)
+    model = root.fields[selected.name]
+    match model.source:
+        case ById():
+            templates = [_by_id(writer, selected, model)]
+        case FromFunction(function):
+            row = writer.row(model.type_name)
+            written = writer.object(writer.below(selected, model.type_name), row)
+            templates = [_template(writer, f"select {written} from " + " ".join([f"{function}() as {row.alias}", *row.joins]))]
+        case Paged():
+            templates = [_template(writer, connections.write(writer, selected, model, None))]
+        case Call(function):
+            templates = _mutation(writer, selected, model, function)
+        case _:
+            raise TypeError(f"{root.name}.{model.name} has no source for a root field")
+    return RootField(selected.key, model.nullable, templates)
+
+
+def _template(writer: Writer, sql: str) -> Template:
+    return Template(sql, tuple(writer.parameters.binders))
+
+
+def _by_id(writer: Writer, selected: Selected, model: FieldModel) -> Template:
+    place = writer.place(model, selected)
+    wanted = writer.parameters.add(lambda bound: str(bound.arguments[place]["id"]), "uuid")
+    row = writer.row(model.type_name)
+    written = writer.object(writer.below(selected, model.type_name), row)
+    return _template(writer, f"select {written} from {row.joined} where {row.alias}.id = {wanted}")
+
+
+def _mutation(writer: Writer, selected: Selected, model: FieldModel, function: str) -> list[Template]:
+    """The call and the projection: a statement does not see the rows that a function inside it wrote."""
+    place = writer.place(model, selected)
+    calling = Parameters()
+    value = calling.add(lambda bound: mutation_input(bound.arguments[place]), "jsonb")
+    call = Template(f"select set_config('gym.changed', {function}({value})::text, true)", tuple(calling.binders))
+    payload = writer.model.types[model.type_name]
+    parts: list[Part] = []
+    for number, child in enumerate(writer.below(selected, payload.name)):
+        parts.append(literal(f'{"," if number else "{"}"{child.key}":'))
+        parts.append(_payload_field(writer, child, payload))
+    parts.append(literal("}" if parts else "{}"))
+    return [call, _template(writer, f"select {concatenate(parts)}")]
+
+
+def _payload_field(writer: Writer, selected: Selected, payload: TypeModel) -> Part:
+    if selected.name == "__typename":
+        return literal(f'"{payload.name}"')
+    model = payload.fields[selected.name]
+    if isinstance(model.source, ChangedId):
+        return expression(scalar(_CHANGED, model.type_name, is_enum=False, nullable=model.nullable))
+    if not isinstance(model.source, Changed):
+        raise TypeError(f"{payload.name}.{model.name} is neither changed() nor changed_id()")
+    row = writer.row(model.type_name)
+    written = writer.object(writer.below(selected, model.type_name), row)
+    found = f"select {written} from {row.joined} where {row.alias}.id = {_CHANGED}::uuid"
+    return expression(f"coalesce(({found}), 'null')")

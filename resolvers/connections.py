@@ -1,0 +1,234 @@
+"""Relay connections with keyset cursors, as one SQL expression, and the cursors themselves.
+
+A cursor holds the keys of a row and a signature over them, the tenant, the filters and the order: one that was
+forged, or taken from another list, is refused instead of answered with the wrong page.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from graphql.execution.values import get_argument_values
+
+from resolvers.arguments import Binder, Bound, cursor_context, filter_value, first_of
+from resolvers.errors import ApiError
+from resolvers.json_text import Part, concatenate, expression, literal
+from resolvers.model import FieldModel, TypeModel, snake_case
+from resolvers.plan import Page
+from resolvers.selection import Selected
+from resolvers.sources import Paged
+
+if TYPE_CHECKING:
+    from resolvers.compiler import Row, Writer
+
+_SIGNATURE_LENGTH = 32
+
+
+def write(writer: "Writer", selected: Selected, model: FieldModel, owner: "Row | None") -> str:
+    """SQL for the JSON text of a connection."""
+    return _Connection(writer, selected, model, owner).sql()
+
+
+class _Connection:
+    def __init__(self, writer: "Writer", selected: Selected, model: FieldModel, owner: "Row | None") -> None:
+        if not isinstance(model.source, Paged):
+            raise TypeError(f"{model.name} is no connection")
+        self.writer = writer
+        self.model = model
+        self.owner = owner
+        self.type = writer.model.types[model.type_name]
+        self.node_type = writer.model.types[self.type.fields["nodes"].type_name]
+        self.place = writer.place(model, selected)
+        self.arguments = _shape(writer, model, selected)
+        self.column, self.direction = _order(self.arguments, model.source)
+        self.children = writer.below(selected, self.type.name)
+        self.columns: list[str] = []
+
+    def sql(self) -> str:
+        row = self.writer.row(self.node_type.name)
+        outer_pages, self.writer.pages = self.writer.pages, []
+        parts: list[Part] = []
+        for number, child in enumerate(self.children):
+            parts.append(literal(f'{"," if number else "{"}"{child.key}":'))
+            parts.append(self._child(child, row))
+        parts.append(literal("}" if parts else "{}"))
+        outer_pages.append(Page(self.place, self.writer.pages))
+        self.writer.pages = outer_pages
+        written = concatenate(parts)
+        if not self.columns:
+            return f"select {written}"
+        return f"select {written} from ({self._page(row)}) as r{row.alias}"
+
+    def _child(self, selected: Selected, row: "Row") -> Part:
+        match selected.name:
+            case "__typename":
+                return literal(f'"{self.type.name}"')
+            case "nodes":
+                return self._list(row, self.writer.object(self.writer.below(selected, self.node_type.name), row))
+            case "edges":
+                return self._list(row, self._edge(selected, row))
+            case "pageInfo":
+                return expression(self._page_info(selected, row))
+            case "totalCount":
+                return expression(self._total())
+        raise TypeError(f"a connection has no field {selected.name}")
+
+    def _list(self, row: "Row", written: str) -> Part:
+        items = f"r{row.alias}.{self._add(written)}[1:{self._first}]"
+        return expression(f"'[' || coalesce(array_to_string({items}, ','), '') || ']'")
+
+    def _edge(self, selected: Selected, row: "Row") -> str:
+        edge_type = self.type.fields["edges"].type_name
+        parts: list[Part] = []
+        for number, child in enumerate(self.writer.below(selected, edge_type)):
+            parts.append(literal(f'{"," if number else "{"}"{child.key}":'))
+            if child.name == "cursor":
+                parts.append(expression(f"'\"' || {self._cursor(self._keys(row))} || '\"'"))
+            elif child.name == "node":
+                node = self.writer.object(self.writer.below(child, self.node_type.name), row)
+                parts.append(expression(node))
+            else:
+                parts.append(literal(f'"{edge_type}"'))
+        parts.append(literal("}" if parts else "{}"))
+        return concatenate(parts)
+
+    def _page_info(self, selected: Selected, row: "Row") -> str:
+        keys = self._add(self._keys(row))
+        page = f"r{row.alias}"
+        first = self._first
+        ends = {"startCursor": f"{page}.{keys}[1]", "endCursor": f"{page}.{keys}[least({page}.counted, {first})]"}
+        parts: list[Part] = []
+        for number, child in enumerate(self.writer.below(selected, "PageInfo")):
+            parts.append(literal(f'{"," if number else "{"}"{child.key}":'))
+            match child.name:
+                case "__typename":
+                    parts.append(literal('"PageInfo"'))
+                case "hasNextPage":
+                    parts.append(expression(f"({page}.counted > {first})::text"))
+                case "hasPreviousPage":
+                    parts.append(literal("true" if self._continues else "false"))
+                case name:
+                    # With `first: 0` there is a row, but none on the page.
+                    cursor = f"case when {first} > 0 then '\"' || {self._cursor(ends[name])} || '\"' end"
+                    parts.append(expression(f"coalesce({cursor}, 'null')"))
+        parts.append(literal("}" if parts else "{}"))
+        return concatenate(parts)
+
+    def _total(self) -> str:
+        row = self.writer.row(self.node_type.name)
+        return f"(select count(*) from {row.source} where {self._where(row)})::text"
+
+    def _page(self, row: "Row") -> str:
+        """One page and one row more, whose only use is to be there: then there is a next page."""
+        order = f"{row.alias}.{self.column} {self.direction}, {row.alias}.id {self.direction}"
+        names = [f"c{number}" for number in range(len(self.columns))]
+        inner = ", ".join(f"{sql} as {name}" for name, sql in zip(names, self.columns, strict=True))
+        where = self._where(row) + self._after(row)
+        aggregated = ", ".join(f"array_agg({name}) as {name}" for name in names)
+        return (
+            f"select count(*) as counted, {aggregated} from (select {inner} from {row.joined}"
+            f" where {where} order by {order} limit {self._first} + 1) as p{row.alias}"
+        )
+
+    def _where(self, row: "Row") -> str:
+        conditions = [self.writer.matching(self.model, row, self.owner)]
+        known = self.writer.model.conditions
+        for name, value in (self.arguments.get("filter") or {}).items():
+            if value is not None:
+                filter_type = self.model.graphql.args["filter"].type.name
+                condition = known[filter_type][name]
+                parameter = self._parameter(_filter_binder(self.place, name, condition.to_text), "text")
+                conditions.append("(" + condition.sql.format(row=row.alias, value=parameter) + ")")
+        return " and ".join(conditions)
+
+    @property
+    def _continues(self) -> bool:
+        return self.arguments.get("after") is not None
+
+    def _after(self, row: "Row") -> str:
+        if not self._continues:
+            return ""
+        sql_type = self.node_type.column_type(self.column)
+        column = self._parameter(_key_binder(self.place, self._coordinate, 0), sql_type)
+        row_id = self._parameter(_key_binder(self.place, self._coordinate, 1), "uuid")
+        comparison = "<" if self.direction == "desc" else ">"
+        return f" and ({row.alias}.{self.column}, {row.alias}.id) {comparison} ({column}, {row_id})"
+
+    def _keys(self, row: "Row") -> str:
+        return f"'[' || to_json({row.alias}.{self.column}::text) || ',\"' || {row.alias}.id || '\"]'"
+
+    def _cursor(self, keys: str) -> str:
+        """SQL for the cursor text of a row's keys; the same as `_signed` below."""
+        digest = f"encode(sha256(convert_to({self._context} || ({keys}), 'UTF8')), 'hex')"
+        signed = f"convert_to(left({digest}, {_SIGNATURE_LENGTH}) || ({keys}), 'UTF8')"
+        return f"translate(encode({signed}, 'base64'), E'+/=\\n', '-_')"
+
+    @cached_property
+    def _context(self) -> str:
+        place, coordinate = self.place, self._coordinate
+        return self._parameter(lambda bound: cursor_context(bound, place, coordinate), "text")
+
+    @property
+    def _coordinate(self) -> str:
+        return f"{self.node_type.name}.{self.model.name}"
+
+    @cached_property
+    def _first(self) -> str:
+        place = self.place
+        return self._parameter(lambda bound: str(first_of(bound.arguments[place])), "integer")
+
+    def _add(self, sql: str) -> str:
+        self.columns.append(sql)
+        return f"c{len(self.columns) - 1}"
+
+    def _parameter(self, binder: Binder, sql_type: str) -> str:
+        return self.writer.parameters.add(binder, sql_type)
+
+
+def _shape(writer: "Writer", model: FieldModel, selected: Selected) -> dict[str, Any]:
+    """The arguments as they are on this request; only their shape may go into the SQL."""
+    return get_argument_values(model.graphql, selected.node, writer.variables, hide_suggestions=True)
+
+
+def _order(arguments: dict[str, Any], source: Paged) -> tuple[str, str]:
+    wanted = arguments.get("orderBy")
+    if wanted is None:
+        column, _, direction = source.order_by.partition(" ")
+        return column, direction or "asc"
+    return snake_case(wanted["field"].value), wanted["direction"].value
+
+
+def _filter_binder(place: int, name: str, to_text: Callable[[Any], str]) -> Binder:
+    return lambda bound: filter_value(bound.arguments[place], name, to_text)
+
+
+def _key_binder(place: int, coordinate: str, number: int) -> Binder:
+    return lambda bound: read_cursor(bound, place, coordinate)[number]
+
+
+def read_cursor(bound: Bound, place: int, coordinate: str) -> list[str]:
+    """The keys in the argument `after`. Raises BAD_USER_INPUT unless we made it, for this very list."""
+    try:
+        padded = bound.arguments[place]["after"].encode("ascii") + b"=="
+        text = base64.b64decode(padded, altchars=b"-_", validate=False)
+    except (UnicodeEncodeError, binascii.Error):
+        text = b""
+    signature, keys = text[:_SIGNATURE_LENGTH], text[_SIGNATURE_LENGTH:]
+    expected = _signature(cursor_context(bound, place, coordinate), keys)
+    if not hmac.compare_digest(signature, expected):
+        raise ApiError(
+            "BAD_USER_INPUT",
+            "after is not a cursor of this list. Use one that came with the same filter and order.",
+            field="after",
+        )
+    found: list[str] = orjson.loads(keys)
+    return found
+
+
+def _signature(context: str, keys: bytes) -> bytes:
+    return hashlib.sha256(context.encode() + keys).hexdigest()[:_SIGNATURE_LENGTH].encode()

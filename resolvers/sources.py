@@ -1,0 +1,278 @@
+"""Where the fields of the schema come from: the words that `schema/` declares its types with.
+
+A type names its table, a field names its source, and the compiler reads nothing else. What is not said here is a
+column of the same name in snake case.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Generic, TypeVar
+
+import strawberry
+
+Node = TypeVar("Node")
+Cls = TypeVar("Cls", bound=type)
+
+DEFAULT_FIRST = 25
+MOST_FIRST = 100
+
+METADATA_KEY = "source"
+TABLE_ATTRIBUTE = "__source_table__"
+
+
+@dataclass(frozen=True)
+class Table:
+    """What the fields of a type are columns of; `tenant` when it has a `community_id`."""
+
+    name: str
+    tenant: bool
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the row, `name` if it is not the field's own name in snake case."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Computed:
+    """A scalar that the SQL function `function` computes from the whole row."""
+
+    function: str
+
+
+@dataclass(frozen=True)
+class ComputedRow:
+    """An object that the SQL function `function` computes from the whole row, in one row or none."""
+
+    function: str
+
+
+@dataclass(frozen=True)
+class ToOne:
+    """The row of another table whose columns (keys) equal columns of this one (values)."""
+
+    keys: Mapping[str, str]
+    where: str | None = None
+    order_by: str | None = None
+
+
+@dataclass(frozen=True)
+class ToMany:
+    """All rows of another table, or of a function, whose columns (keys) equal columns of this one (values)."""
+
+    keys: Mapping[str, str]
+    order_by: str
+    function: str | None = None
+
+
+@dataclass(frozen=True)
+class Paged:
+    """A Relay connection over a table; without keys, over all of it that the caller may see."""
+
+    keys: Mapping[str, str]
+    order_by: str
+
+
+@dataclass(frozen=True)
+class ById:
+    """A root field: the row with the argument `id`."""
+
+
+@dataclass(frozen=True)
+class FromFunction:
+    """A root field: the one row that an SQL function gives, or null."""
+
+    function: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """A mutation: the SQL function that does it, taking the input as jsonb, giving the id of what it changed."""
+
+    function: str
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A field of a payload: the row that the mutation changed, in its state afterwards."""
+
+
+@dataclass(frozen=True)
+class ChangedId:
+    """A field of a payload: the id of the row that the mutation changed."""
+
+
+Source = (
+    Column | Computed | ComputedRow | ToOne | ToMany | Paged | ById | FromFunction | Call | Changed | ChangedId
+)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A field of a filter: SQL in which `{row}` is the row's alias and `{value}` the value, made by `to_text`."""
+
+    sql: str
+    to_text: Callable[[Any], str] = field(default=str)
+
+
+def table(name: str, *, tenant: bool = True) -> Callable[[Cls], Cls]:
+    """Says which table, or which function's result, the fields of a type are columns of.
+
+    Joins between two tenant tables are always on `community_id` as well.
+    """
+
+    def mark(cls: Cls) -> Cls:
+        setattr(cls, TABLE_ATTRIBUTE, Table(name, tenant))
+        return cls
+
+    return mark
+
+
+def _field(source: Source, description: str | None, **arguments: tuple[Any, Any, str]) -> Any:
+    """A Strawberry field with a source; arguments are (annotation, default, description) by name."""
+    metadata = {METADATA_KEY: source}
+    if not arguments:
+        return strawberry.field(description=description, metadata=metadata)
+
+    def never_called(**_: Any) -> None:
+        raise NotImplementedError("the compiler answers this field")
+
+    parameters = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            annotation=Annotated[annotation, strawberry.argument(description=text)],
+            default=default,
+        )
+        for name, (annotation, default, text) in arguments.items()
+    ]
+    never_called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    never_called.__annotations__ = {p.name: p.annotation for p in parameters}
+    return strawberry.field(resolver=never_called, description=description, metadata=metadata)
+
+
+def column(name: str, description: str | None = None) -> Any:
+    """A field that is a column of another name."""
+    return _field(Column(name), description)
+
+
+def computed(function: str, description: str | None = None) -> Any:
+    """A scalar field that `function(row)` computes."""
+    return _field(Computed(function), description)
+
+
+def computed_row(function: str, description: str | None = None) -> Any:
+    """An object field that `function(row)` computes; null when the function gives no row."""
+    return _field(ComputedRow(function), description)
+
+
+def to_one(
+    description: str | None = None, *, where: str | None = None, latest_by: str | None = None, **keys: str
+) -> Any:
+    """The row whose columns equal columns of this one: `to_one(user_id="created_by")`.
+
+    `where` is a further condition, with `{row}` for the row looked for; `latest_by` takes the greatest of several.
+    """
+    return _field(ToOne(keys, where, f"{latest_by} desc" if latest_by else None), description)
+
+
+def to_many(description: str | None = None, *, order_by: str, function: str | None = None, **keys: str) -> Any:
+    """All rows whose columns equal columns of this one, or that `function()` gives, in one order."""
+    return _field(ToMany(keys, order_by, function), description)
+
+
+def connection(
+    description: str | None = None, *, order_by: str, filters: type | None = None, orders: type | None = None, **keys: str
+) -> Any:
+    """A Relay connection: `filters` and `orders` are the input types of its arguments `filter` and `orderBy`."""
+    arguments: dict[str, tuple[Any, Any, str]] = {}
+    if filters is not None:
+        arguments["filter"] = (filters | None, strawberry.UNSET, "Which ones. All conditions hold together.")
+    if orders is not None:
+        arguments["order_by"] = (orders | None, strawberry.UNSET, f"In which order. Default: {order_by}.")
+    arguments["first"] = (int | None, DEFAULT_FIRST, f"How many at the most, 0 to {MOST_FIRST}.")
+    arguments["after"] = (str | None, strawberry.UNSET, "Continue after this cursor, with the same other arguments.")
+    return _field(Paged(keys, order_by), description, **arguments)
+
+
+def by_id(id_type: type, description: str | None = None) -> Any:
+    """A root field that takes an `id`; null when there is no such row, or none that the caller may see."""
+    return _field(ById(), description, id=(id_type, inspect.Parameter.empty, "The id."))
+
+
+def from_function(function: str, description: str | None = None) -> Any:
+    """A root field that is the one row of `function()`."""
+    return _field(FromFunction(function), description)
+
+
+def mutation(function: str, input_type: type, description: str | None = None) -> Any:
+    """A mutation that `function(input jsonb)` carries out."""
+    return _field(Call(function), description, input=(input_type, inspect.Parameter.empty, "What to do."))
+
+
+def changed(description: str | None = None) -> Any:
+    """The row that the mutation changed."""
+    return _field(Changed(), description)
+
+
+def changed_id(description: str | None = None) -> Any:
+    """The id of the row that the mutation changed, which may be gone by then."""
+    return _field(ChangedId(), description)
+
+
+def one_of(column_name: str, description: str | None = None) -> Any:
+    """A filter over a list: the column is one of the values. Names and ids only, which need no escaping."""
+    return _condition(Condition(f"{{row}}.{column_name}::text = any({{value}}::text[])", _array), description)
+
+
+def equals(column_name: str, sql_type: str, description: str | None = None) -> Any:
+    """A filter: the column has the value."""
+    return _condition(Condition(f"{{row}}.{column_name} = {{value}}::{sql_type}"), description)
+
+
+def contains(column_name: str, description: str | None = None) -> Any:
+    """A filter: the column contains the text, upper and lower case alike."""
+    return _condition(Condition(f"{{row}}.{column_name} ilike {{value}}::text", _pattern), description)
+
+
+def _condition(condition: Condition, description: str | None) -> Any:
+    return strawberry.field(
+        default=strawberry.UNSET, description=description, metadata={METADATA_KEY: condition}
+    )
+
+
+def _array(values: list[Any]) -> str:
+    return "{" + ",".join(f'"{getattr(value, "value", value)}"' for value in values) + "}"
+
+
+def _pattern(text: str) -> str:
+    for special in ("\\", "%", "_"):
+        text = text.replace(special, "\\" + special)
+    return f"%{text}%"
+
+
+@strawberry.type(description="Where a page begins and ends, and whether there is more.")
+class PageInfo:
+    has_next_page: bool = strawberry.field(description="Whether more follow after `endCursor`.")
+    has_previous_page: bool = strawberry.field(description="Whether this page began after a cursor.")
+    start_cursor: str | None = strawberry.field(description="Cursor of the first one on this page.")
+    end_cursor: str | None = strawberry.field(description="Cursor of the last one; pass it as `after`.")
+
+
+@strawberry.type(description="One of a connection, with its cursor.")
+class Edge(Generic[Node]):
+    cursor: str = strawberry.field(description="Pass it as `after` to continue behind this one.")
+    node: Node = strawberry.field(description="The thing itself.")
+
+
+@strawberry.type(description="A page of a list, in a stable order.")
+class Connection(Generic[Node]):
+    edges: list[Edge[Node]] = strawberry.field(description="With cursors.")
+    nodes: list[Node] = strawberry.field(description="Without cursors.")
+    page_info: PageInfo = strawberry.field(description="For the next page.")
+    total_count: int = strawberry.field(
+        description="How many there are in all pages, as far as the caller may see. Counted only when selected."
+    )

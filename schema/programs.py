@@ -1,0 +1,241 @@
+"""Programs: paths of courses, and the life that admins lead them through."""
+
+from datetime import datetime
+from enum import Enum
+from typing import Annotated
+from uuid import UUID
+
+import strawberry
+
+from resolvers.sources import (
+    Connection,
+    by_id,
+    changed,
+    changed_id,
+    column,
+    computed_row,
+    connection,
+    contains,
+    mutation,
+    one_of,
+    table,
+    to_many,
+    to_one,
+)
+from schema.communities import Member, OrderDirection
+from schema.courses import Course
+from schema.enrollments import EnrollmentFilter
+
+ProgramEnrollment = Annotated["ProgramEnrollment", strawberry.lazy("schema.enrollments")]
+
+
+@strawberry.enum(description="draft, then published, then archived and back to published.")
+class ProgramStatus(Enum):
+    DRAFT = strawberry.enum_value("draft", description="Seen by admins only; can be deleted.")
+    PUBLISHED = strawberry.enum_value("published", description="Seen by all members, who can be enrolled.")
+    ARCHIVED = strawberry.enum_value("archived", description="Seen by admins and by those who were enrolled; closed.")
+
+
+@table("public.program_course_assignments")
+@strawberry.type(description="A course's place in a program.")
+class ProgramCourseAssignment:
+    id: UUID
+    sequence_order: int = strawberry.field(description="Place in the program, from 1.")
+    required: bool = strawberry.field(description="Whether the program is complete only with it.")
+    group: str | None = column("group_name", "Courses of one group stand for each other.")
+    course: Course | None = to_one("Null when the caller may not see it, as a draft.", id="course_id")
+
+
+@table("private.program_stats")
+@strawberry.type(description="Counts over all enrolments of a program, each attempt counted.")
+class ProgramStats:
+    enrolled: int = strawberry.field(description="Enrolments in any state.")
+    active: int = strawberry.field(description="Enrolments that are active now.")
+    completed: int = strawberry.field(description="Enrolments that were completed.")
+    completion_rate: float | None = strawberry.field(
+        description="completed / enrolled, 0 to 1; null when nobody is enrolled."
+    )
+
+
+@table("public.programs")
+@strawberry.type(description="A path of courses with a beginning and an end.")
+class Program:
+    id: UUID
+    title: str
+    description: str | None
+    duration_weeks: int | None = strawberry.field(description="Planned length in weeks, 1 to 520.")
+    status: ProgramStatus
+    created_at: datetime
+    updated_at: datetime
+    published_at: datetime | None = strawberry.field(description="When it was first published.")
+    archived_at: datetime | None = strawberry.field(description="When it was archived; null unless it is.")
+    created_by: Member | None = to_one("Shown to admins, while the person is a member.", user_id="created_by")
+    course_assignments: list[ProgramCourseAssignment] = to_many(
+        "The courses in their order.", order_by="sequence_order", program_id="id"
+    )
+    enrollments: Connection[ProgramEnrollment] = connection(
+        "Enrolments, newest first. End users find their own only.",
+        order_by="enrolled_at desc",
+        filters=EnrollmentFilter,
+        program_id="id",
+    )
+    viewer_enrollment: ProgramEnrollment | None = to_one(
+        "The caller's latest enrolment.",
+        program_id="id",
+        where="{row}.user_id = (select auth.uid())",
+        latest_by="attempt",
+    )
+    stats: ProgramStats | None = computed_row("private.program_stats", "For admins; null to others.")
+
+
+@strawberry.input(description="Which programs.")
+class ProgramFilter:
+    status: list[ProgramStatus] | None = one_of("status", "One of these states.")
+    search: str | None = contains("title", "Part of the title, at most 100 characters.")
+
+
+@strawberry.enum(description="What programs are ordered by; equal ones by id.")
+class ProgramOrderField(Enum):
+    TITLE = "title"
+    CREATED_AT = "created_at"
+    UPDATED_AT = "updated_at"
+
+
+@strawberry.input(description="The order of programs.")
+class ProgramOrder:
+    field: ProgramOrderField
+    direction: OrderDirection = OrderDirection.ASC
+
+
+@strawberry.input(description="A new program; it begins as a draft.")
+class CreateProgramInput:
+    title: str = strawberry.field(description="Not blank, at most 200 characters.")
+    description: str | None = strawberry.field(default=strawberry.UNSET, description="At most 10,000 characters.")
+    duration_weeks: int | None = strawberry.field(default=strawberry.UNSET, description="1 to 520.")
+
+
+@strawberry.input(description="What changes. What is left out stays; null clears it.")
+class UpdateProgramInput:
+    id: UUID
+    title: str | None = strawberry.field(default=strawberry.UNSET, description="Not blank, at most 200 characters.")
+    description: str | None = strawberry.field(default=strawberry.UNSET, description="At most 10,000 characters.")
+    duration_weeks: int | None = strawberry.field(default=strawberry.UNSET, description="1 to 520.")
+
+
+@strawberry.input
+class PublishProgramInput:
+    id: UUID
+
+
+@strawberry.input
+class ArchiveProgramInput:
+    id: UUID
+
+
+@strawberry.input
+class RestoreProgramInput:
+    id: UUID
+
+
+@strawberry.input
+class DeleteProgramInput:
+    id: UUID
+
+
+@strawberry.input(description="A course in a program; its place in the list is its order.")
+class CourseAssignmentInput:
+    course_id: UUID
+    required: bool = strawberry.field(default=True, description="Whether the program is complete only with it.")
+    group: str | None = strawberry.field(
+        default=strawberry.UNSET, description="Name of a group of courses that stand for each other, up to 100 characters."
+    )
+
+
+@strawberry.input(description="The whole ordered list of a program's courses; those left out leave the program.")
+class AssignCoursesInput:
+    program_id: UUID
+    courses: list[CourseAssignmentInput] = strawberry.field(description="At most 200, each course once.")
+
+
+@strawberry.type
+class CreateProgramPayload:
+    program: Program | None = changed()
+
+
+@strawberry.type
+class UpdateProgramPayload:
+    program: Program | None = changed()
+
+
+@strawberry.type
+class PublishProgramPayload:
+    program: Program | None = changed()
+
+
+@strawberry.type
+class ArchiveProgramPayload:
+    program: Program | None = changed()
+
+
+@strawberry.type
+class RestoreProgramPayload:
+    program: Program | None = changed()
+
+
+@strawberry.type
+class DeleteProgramPayload:
+    deleted_program_id: UUID = changed_id("The id that the program had.")
+    program: Program | None = changed("Always null: it is gone.")
+
+
+@strawberry.type
+class AssignCoursesPayload:
+    program: Program | None = changed()
+
+
+@strawberry.type
+class ProgramQuery:
+    programs: Connection[Program] = connection(
+        "Programs of the community: published ones and those one is enrolled in; for admins, all.",
+        order_by="created_at desc",
+        filters=ProgramFilter,
+        orders=ProgramOrder,
+    )
+    program: Program | None = by_id(UUID, "One program; null when there is none that the caller may see.")
+
+
+@strawberry.type
+class ProgramMutation:
+    create_program: CreateProgramPayload | None = mutation(
+        "public.create_program", CreateProgramInput, "Admins. Errors: FORBIDDEN, BAD_USER_INPUT."
+    )
+    update_program: UpdateProgramPayload | None = mutation(
+        "public.update_program",
+        UpdateProgramInput,
+        "Admins. Errors: FORBIDDEN, NOT_FOUND, BAD_USER_INPUT, FAILED_PRECONDITION (archived).",
+    )
+    publish_program: PublishProgramPayload | None = mutation(
+        "public.publish_program",
+        PublishProgramInput,
+        "Admins; drafts only. Errors: FORBIDDEN, NOT_FOUND, FAILED_PRECONDITION.",
+    )
+    archive_program: ArchiveProgramPayload | None = mutation(
+        "public.archive_program",
+        ArchiveProgramInput,
+        "Admins; published programs only. Errors: FORBIDDEN, NOT_FOUND, FAILED_PRECONDITION.",
+    )
+    restore_program: RestoreProgramPayload | None = mutation(
+        "public.restore_program",
+        RestoreProgramInput,
+        "Admins; archived programs only, which are published again. Errors: FORBIDDEN, NOT_FOUND, FAILED_PRECONDITION.",
+    )
+    delete_program: DeleteProgramPayload | None = mutation(
+        "public.delete_program",
+        DeleteProgramInput,
+        "Admins; drafts only. Errors: FORBIDDEN, NOT_FOUND, FAILED_PRECONDITION.",
+    )
+    assign_courses: AssignCoursesPayload | None = mutation(
+        "public.assign_courses",
+        AssignCoursesInput,
+        "Admins. Replaces the list. Errors: FORBIDDEN, NOT_FOUND, BAD_USER_INPUT, FAILED_PRECONDITION (archived).",
+    )
