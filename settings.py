@@ -6,6 +6,9 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+# What a server listens on to be reached from everywhere; nobody can connect to it by this name.
+_EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104
+
 
 class Settings(BaseSettings):
     """What can be configured, by environment variables of the same names in upper case."""
@@ -18,22 +21,35 @@ class Settings(BaseSettings):
     environment: Literal["development", "production"] = Field(
         "development", description="In `production`, introspection is for admins only and GraphiQL is off."
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least level that is logged."
+    )
 
     database_url: str | None = Field(
-        None, description="Postgres to use, as login role `gym_api`. Unset: the embedded server in `DATA_DIR`."
+        None,
+        description="Postgres to use, as login role `gym_api`. Unset: the embedded server in `DATA_DIR`.",
     )
     admin_database_url: str | None = Field(
-        None, description="The same database as role `postgres`, for the import commands. Unset: the embedded server."
+        None,
+        description="The same database as role `postgres`, for the import commands. Unset: the embedded server.",
     )
-    data_dir: Path = Field(Path(".data"), description="Where the embedded server keeps its data, keys and passwords.")
-    database_port: int = Field(54322, ge=0, le=65535, description="Port of the embedded server; 0 for any free one.")
+    data_dir: Path = Field(
+        Path(".data"), description="Where the embedded server keeps its data, keys and passwords."
+    )
+    database_port: int = Field(
+        54322, ge=0, le=65535, description="Port of the embedded server; 0 for any free one."
+    )
     database_connections: int = Field(8, ge=1, le=200, description="Connections of one server process.")
-    statement_timeout_ms: int = Field(8000, ge=100, le=600_000, description="Longest a request's SQL may run.")
-    lock_timeout_ms: int = Field(3000, ge=10, le=600_000, description="Longest a request's SQL may wait for a lock.")
+    statement_timeout_ms: int = Field(
+        8000, ge=100, le=600_000, description="Longest a request's SQL may run."
+    )
+    lock_timeout_ms: int = Field(
+        3000, ge=10, le=600_000, description="Longest a request's SQL may wait for a lock."
+    )
 
     supabase_url: str | None = Field(
-        None, description="Project URL; gives `JWKS_URL` and `JWT_ISSUER` their defaults. Unset: the local sign-in."
+        None,
+        description="Project URL; gives `JWKS_URL` and `JWT_ISSUER` their defaults. Unset: the local sign-in.",
     )
     jwks_url: str | None = Field(
         None, description="Public keys that tokens are verified with. Default: `SUPABASE_URL`'s."
@@ -41,17 +57,23 @@ class Settings(BaseSettings):
     jwt_issuer: str | None = Field(None, description="Required `iss`. Default: `SUPABASE_URL`/auth/v1.")
     jwt_audience: str = Field("authenticated", description="Required `aud`.")
     jwt_secret: str | None = Field(
-        None, description="Shared HS256 secret of legacy and self-hosted projects, 32 bytes or more. Unset: HS256 is refused."
+        None,
+        description="Shared HS256 secret of legacy and self-hosted projects, 32 bytes or more. Unset: no HS256.",
     )
-    jwt_max_age_seconds: int = Field(86_400, ge=60, le=604_800, description="Longest lifetime a token may claim.")
+    jwt_max_age_seconds: int = Field(
+        86_400, ge=60, le=604_800, description="Longest lifetime a token may claim."
+    )
     jwt_allowed_clients: list[str] = Field(
         [], description="OAuth `client_id`s whose tokens are accepted, as a JSON list."
     )
 
     cursor_secret: str | None = Field(
-        None, description="Key that signs pagination cursors. Default: derived from the database's address and password."
+        None,
+        description="Key that signs pagination cursors. Default: derived from the database's address and password.",
     )
-    allowed_origins: list[str] = Field([], description="Origins that browsers may call from (CORS), as a JSON list.")
+    allowed_origins: list[str] = Field(
+        [], description="Origins that browsers may call from (CORS), as a JSON list."
+    )
 
     max_depth: int = Field(12, ge=1, description="Deepest nesting of fields in a document.")
     max_tokens: int = Field(2_000, ge=10, description="Most tokens in a document.")
@@ -59,4 +81,17 @@ class Settings(BaseSettings):
     max_root_fields: int = Field(10, ge=1, description="Most root fields in an operation.")
     max_nodes: int = Field(5_000, ge=1, description="Most nodes that the `first` arguments multiply to.")
     max_body_bytes: int = Field(262_144, ge=1_024, description="Largest request body.")
-    body_timeout_seconds: float = Field(10, gt=0, description="Longest a client may take to send its request.")
+    body_timeout_seconds: float = Field(
+        10, gt=0, description="Longest a client may take to send its request."
+    )
+
+    @property
+    def local_url(self) -> str:
+        """Where the server answers on this machine."""
+        host = "127.0.0.1" if self.host in _EVERY_ADDRESS else self.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def local_issuer(self) -> str:
+        """`iss` of the tokens of the local sign-in."""
+        return f"{self.local_url}/auth/v1"

@@ -172,7 +172,8 @@ def compile_operation(
     root = model.schema.mutation_type if is_mutation else model.schema.query_type
     if root is None:
         raise TypeError("the schema has no such root type")
-    places, pages = Places(), []
+    places = Places()
+    pages: list[Page] = []
     fields = []
     for selected in select([operation.selection_set], root.name, fragments, variables.coerced):
         writer = Writer(model, fragments, variables, places, pages)
@@ -192,14 +193,19 @@ def _root_field(writer: Writer, selected: Selected, root: TypeModel) -> RootFiel
         case FromFunction(function):
             row = writer.row(model.type_name)
             written = writer.object(writer.below(selected, model.type_name), row)
-            templates = [_template(writer, f"select {written} from " + " ".join([f"{function}() as {row.alias}", *row.joins]))]
+            templates = [
+                _template(
+                    writer, f"select {written} from " + " ".join([f"{function}() as {row.alias}", *row.joins])
+                )
+            ]
         case Paged():
             templates = [_template(writer, connections.write(writer, selected, model, None))]
         case Call(function):
             templates = _mutation(writer, selected, model, function)
         case _:
             raise TypeError(f"{root.name}.{model.name} has no source for a root field")
-    return RootField(selected.key, model.nullable, templates)
+    of_the_caller = isinstance(model.source, FromFunction)
+    return RootField(selected.key, model.nullable, templates, of_the_caller=of_the_caller)
 
 
 def _template(writer: Writer, sql: str) -> Template:
@@ -219,7 +225,9 @@ def _mutation(writer: Writer, selected: Selected, model: FieldModel, function: s
     place = writer.place(model, selected)
     calling = Parameters()
     value = calling.add(lambda bound: mutation_input(bound.arguments[place]), "jsonb")
-    call = Template(f"select set_config('gym.changed', {function}({value})::text, true)", tuple(calling.binders))
+    call = Template(
+        f"select set_config('gym.changed', {function}({value})::text, true)", tuple(calling.binders)
+    )
     payload = writer.model.types[model.type_name]
     parts: list[Part] = []
     for number, child in enumerate(writer.below(selected, payload.name)):

@@ -13,12 +13,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from graphql import get_named_type
 from graphql.execution.values import get_argument_values
 
 from resolvers.arguments import Binder, Bound, cursor_context, filter_value, first_of
 from resolvers.errors import ApiError
 from resolvers.json_text import Part, concatenate, expression, literal
-from resolvers.model import FieldModel, TypeModel, snake_case
+from resolvers.model import FieldModel, snake_case
 from resolvers.plan import Page
 from resolvers.selection import Selected
 from resolvers.sources import Paged
@@ -57,7 +58,8 @@ class _Connection:
             parts.append(literal(f'{"," if number else "{"}"{child.key}":'))
             parts.append(self._child(child, row))
         parts.append(literal("}" if parts else "{}"))
-        outer_pages.append(Page(self.place, self.writer.pages))
+        # A connection that is only counted costs its parent nothing.
+        outer_pages += [Page(self.place, self.writer.pages)] if self.columns else []
         self.writer.pages = outer_pages
         written = concatenate(parts)
         if not self.columns:
@@ -69,7 +71,9 @@ class _Connection:
             case "__typename":
                 return literal(f'"{self.type.name}"')
             case "nodes":
-                return self._list(row, self.writer.object(self.writer.below(selected, self.node_type.name), row))
+                return self._list(
+                    row, self.writer.object(self.writer.below(selected, self.node_type.name), row)
+                )
             case "edges":
                 return self._list(row, self._edge(selected, row))
             case "pageInfo":
@@ -101,7 +105,10 @@ class _Connection:
         keys = self._add(self._keys(row))
         page = f"r{row.alias}"
         first = self._first
-        ends = {"startCursor": f"{page}.{keys}[1]", "endCursor": f"{page}.{keys}[least({page}.counted, {first})]"}
+        ends = {
+            "startCursor": f"{page}.{keys}[1]",
+            "endCursor": f"{page}.{keys}[least({page}.counted, {first})]",
+        }
         parts: list[Part] = []
         for number, child in enumerate(self.writer.below(selected, "PageInfo")):
             parts.append(literal(f'{"," if number else "{"}"{child.key}":'))
@@ -140,7 +147,7 @@ class _Connection:
         known = self.writer.model.conditions
         for name, value in (self.arguments.get("filter") or {}).items():
             if value is not None:
-                filter_type = self.model.graphql.args["filter"].type.name
+                filter_type = get_named_type(self.model.graphql.args["filter"].type).name
                 condition = known[filter_type][name]
                 parameter = self._parameter(_filter_binder(self.place, name, condition.to_text), "text")
                 conditions.append("(" + condition.sql.format(row=row.alias, value=parameter) + ")")

@@ -44,7 +44,13 @@ class PooledDatabase:
     """A pool of connections; each request is one pipeline on one of them."""
 
     def __init__(
-        self, url: str, *, connections: int, statement_timeout_ms: int, lock_timeout_ms: int, wait_seconds: float = 2
+        self,
+        url: str,
+        *,
+        connections: int,
+        statement_timeout_ms: int,
+        lock_timeout_ms: int,
+        wait_seconds: float = 2,
     ) -> None:
         self._timeouts = (str(statement_timeout_ms), str(lock_timeout_ms))
         self._pool = AsyncConnectionPool(
@@ -101,7 +107,9 @@ async def _run(connection: AsyncConnection[Any], statements: Sequence[Statement]
         diagnostic = error.diag
         if error.sqlstate is None:
             raise
-        done = sum(1 for cursor in cursors if cursor.pgresult is not None and not cursor.pgresult.error_message)
+        done = sum(
+            1 for cursor in cursors if cursor.pgresult is not None and not cursor.pgresult.error_message
+        )
         raise Refusal(
             max(done - 1, 0),
             error.sqlstate,

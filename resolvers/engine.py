@@ -115,6 +115,8 @@ class Engine:
         try:
             document, operation, variables = self._prepare(request)
             plan = self._plan(request.query, document, operation, variables)
+            if identity.role == "anon":
+                plan = plan.signed_out
             bound = Bound(plan.places.read(variables), identity, self._cursor_secret)
             plan.check_cost(bound, self._policy.max_nodes)
             await self._check_introspection(plan, identity)
@@ -165,7 +167,11 @@ class Engine:
         return document
 
     def _plan(
-        self, query: str, document: DocumentNode, operation: OperationDefinitionNode, variables: VariableValues
+        self,
+        query: str,
+        document: DocumentNode,
+        operation: OperationDefinitionNode,
+        variables: VariableValues,
     ) -> Plan:
         name = operation.name.value if operation.name else None
         key = (query, name, self._shape(operation, variables))
@@ -221,7 +227,9 @@ class Engine:
 
     async def _run(self, plan: Plan, statements: list[Statement], identity: Identity) -> dict[str, bytes]:
         results = iter(
-            await self._database.run(identity, statements, read_only=not plan.is_mutation) if statements else ()
+            await self._database.run(identity, statements, read_only=not plan.is_mutation)
+            if statements
+            else ()
         )
         values = {}
         for field in plan.fields:
@@ -231,7 +239,9 @@ class Engine:
                 values[field.key] = next(results) or b"null"
         return values
 
-    def _executed(self, plan: Plan, values: dict[str, bytes], request: Request, document: DocumentNode) -> Answer:
+    def _executed(
+        self, plan: Plan, values: dict[str, bytes], request: Request, document: DocumentNode
+    ) -> Answer:
         data = {key: loads(value, parse_float=_Number) for key, value in values.items()}
         result = execute_sync(
             self._model.schema,

@@ -42,7 +42,9 @@ class ApiError(Exception):
 class Refusal(Exception):  # noqa: N818 - what the database said, not yet an error of ours
     """A statement that Postgres did not carry out; `index` is its place in the request."""
 
-    def __init__(self, index: int, sqlstate: str, message: str, constraint: str | None, column: str | None) -> None:
+    def __init__(
+        self, index: int, sqlstate: str, message: str, constraint: str | None, column: str | None
+    ) -> None:
         super().__init__(f"{sqlstate}: {message}")
         self.index = index
         self.sqlstate = sqlstate
@@ -61,7 +63,9 @@ class Face(NamedTuple):
 
 # Asked first: the constraint that a client can break, by name.
 CONSTRAINTS: dict[str, Face] = {
-    "programs_title_not_blank": Face("BAD_USER_INPUT", "The title is blank. Give the program a title.", "title"),
+    "programs_title_not_blank": Face(
+        "BAD_USER_INPUT", "The title is blank. Give the program a title.", "title"
+    ),
     "programs_title_length": Face("BAD_USER_INPUT", "The title is longer than 200 characters.", "title"),
     "programs_description_length": Face(
         "BAD_USER_INPUT", "The description is longer than 10,000 characters.", "description"
@@ -71,7 +75,9 @@ CONSTRAINTS: dict[str, Face] = {
         "BAD_USER_INPUT", "A course can be in a program only once.", "courses"
     ),
     "program_course_assignments_place_once": Face(
-        "CONFLICT", "Somebody else changed the courses at the same moment. Read them again and repeat.", "courses"
+        "CONFLICT",
+        "Somebody else changed the courses at the same moment. Read them again and repeat.",
+        "courses",
     ),
     "program_course_assignments_order_range": Face(
         "BAD_USER_INPUT", "A program has at most 200 courses.", "courses"
@@ -89,15 +95,19 @@ CONSTRAINTS: dict[str, Face] = {
         "NOT_FOUND", "There is no course with this id in your community.", "courses"
     ),
     "program_enrollments_one_open": Face(
-        "CONFLICT", "This person already has an open enrolment in the program. Withdraw it first, or go on with it."
+        "CONFLICT",
+        "This person already has an open enrolment in the program. Withdraw it first, or go on with it.",
     ),
     "program_enrollments_attempt_once": Face(
-        "CONFLICT", "This person was enrolled in the program at the same moment. Read the enrolment and go on with it."
+        "CONFLICT",
+        "This person was enrolled in the program at the same moment. Read the enrolment and go on with it.",
     ),
     "program_enrollments_member_exists": Face(
         "NOT_FOUND", "This person is not a member of your community. Invite them first."
     ),
-    "program_enrollments_program_exists": Face("NOT_FOUND", "There is no program with this id in your community."),
+    "program_enrollments_program_exists": Face(
+        "NOT_FOUND", "There is no program with this id in your community."
+    ),
     "program_enrollments_due_at_sane": Face(
         "BAD_USER_INPUT", "dueAt is outside the years 1970 to 9999.", "dueAt"
     ),
@@ -146,7 +156,9 @@ def face_of(refusal: Refusal, *, signed_in: bool) -> ApiError:
         return ApiError("UNAUTHENTICATED", "Sign in first: send `Authorization: Bearer <access token>`.")
     if refusal.sqlstate == "23502" and refusal.column:
         name = camel_case(refusal.column)
-        return ApiError("BAD_USER_INPUT", f"{name} cannot be null. Give it a value, or leave it out.", field=name)
+        return ApiError(
+            "BAD_USER_INPUT", f"{name} cannot be null. Give it a value, or leave it out.", field=name
+        )
     if refusal.sqlstate in SQLSTATES:
         return ApiError(*SQLSTATES[refusal.sqlstate][:2])
     return internal(refusal)
@@ -166,7 +178,9 @@ def internal(cause: BaseException) -> ApiError:
     else:
         log.error("failed", exc_info=cause)
     return ApiError(
-        "INTERNAL", "Something went wrong on the server. Report the request id if it stays.", requestId=request_id
+        "INTERNAL",
+        "Something went wrong on the server. Report the request id if it stays.",
+        requestId=request_id,
     )
 
 
@@ -178,7 +192,9 @@ def formatted(error: ApiError | GraphQLError, path: list[str | int] | None = Non
     inside_variable = _PLACE_IN_VARIABLE.match(error.message)
     if inside_variable:
         extensions["field"] = inside_variable[1]
-    shown: dict[str, Any] = {"message": error.message, "extensions": extensions}
+    # graphql-core's hints are off where they name parts of the schema; this one would be the last.
+    message = error.message.split(" Did you mean ")[0]
+    shown: dict[str, Any] = {"message": message, "extensions": extensions}
     if error.locations:
         shown["locations"] = [{"line": at.line, "column": at.column} for at in error.locations]
     return shown

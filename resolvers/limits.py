@@ -121,4 +121,6 @@ def check(document: DocumentNode, limits: Limits) -> None:
 def _refuse_over(what: str, found: int, most: int) -> None:
     if found > most:
         shown = str(found) if found < 1_000_000 else "over a million"
-        raise ApiError("LIMIT_EXCEEDED", f"The document has {shown} {what}; {most} are allowed. Ask for less at once.")
+        raise ApiError(
+            "LIMIT_EXCEEDED", f"The document has {shown} {what}; {most} are allowed. Ask for less at once."
+        )

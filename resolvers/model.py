@@ -19,6 +19,7 @@ from graphql import (
     GraphQLScalarType,
     GraphQLSchema,
     get_named_type,
+    get_nullable_type,
     is_list_type,
     is_non_null_type,
 )
@@ -62,7 +63,9 @@ class TypeModel:
         """The SQL type of a column that cursors carry, from the GraphQL type of its field."""
         for model in self.fields.values():
             if isinstance(model.source, Column) and model.source.name == column:
-                return {"DateTime": "timestamptz", "Int": "integer", "UUID": "uuid"}.get(model.type_name, "text")
+                return {"DateTime": "timestamptz", "Int": "integer", "UUID": "uuid"}.get(
+                    model.type_name, "text"
+                )
         raise LookupError(f"{self.name} is ordered by {column}, which is none of its fields")
 
 
@@ -81,7 +84,9 @@ class Model:
         if mutation is None:
             return frozenset()
         return frozenset(
-            get_named_type(argument.type).name for f in mutation.fields.values() for argument in f.args.values()
+            get_named_type(argument.type).name
+            for f in mutation.fields.values()
+            for argument in f.args.values()
         )
 
 
@@ -127,21 +132,26 @@ def _field_model(owner: str, name: str, graphql_field: GraphQLField) -> FieldMod
     definition = _definition(graphql_field)
     source = definition.metadata.get(METADATA_KEY)
     if source is None and definition.base_resolver is not None:
-        raise TypeError(f"{owner}.{name} has a resolver, but its type comes from SQL: declare a source instead")
+        raise TypeError(
+            f"{owner}.{name} has a resolver, but its type comes from SQL: declare a source instead"
+        )
     if definition.permission_classes or definition.extensions:
-        raise TypeError(f"{owner}.{name} has permission classes or extensions, which compiled fields do not run")
+        raise TypeError(
+            f"{owner}.{name} has permission classes or extensions, which compiled fields do not run"
+        )
     named = get_named_type(graphql_field.type)
     if isinstance(named, GraphQLScalarType) and not json_text.knows(named.name):
-        raise TypeError(f"{owner}.{name} is a {named.name}, which has no canonical text in resolvers/json_text.py")
-    nullable = not is_non_null_type(graphql_field.type)
-    unwrapped = graphql_field.type if nullable else graphql_field.type.of_type
+        raise TypeError(
+            f"{owner}.{name} is a {named.name}, which has no canonical text in resolvers/json_text.py"
+        )
+    unwrapped = get_nullable_type(graphql_field.type)
     return FieldModel(
         name,
         source or Column(snake_case(name)),
         graphql_field,
         named.name,
         isinstance(named, GraphQLEnumType),
-        nullable,
+        not is_non_null_type(graphql_field.type),
         is_list_type(unwrapped),
     )
 

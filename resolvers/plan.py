@@ -1,7 +1,8 @@
 """A plan: the statements of one operation, ready for any values of its variables."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from resolvers.arguments import Binder, Bound, Places, first_of
 from resolvers.errors import ApiError
@@ -35,6 +36,11 @@ class RootField:
     templates: Sequence[Template] = ()
     constant: bytes | None = None
     python: bool = False
+    of_the_caller: bool = False
+
+    def signed_out(self) -> "RootField":
+        """The same field for nobody: what is about the caller is null, and is not asked for."""
+        return RootField(self.key, self.nullable, constant=b"null") if self.of_the_caller else self
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,11 @@ class Plan:
     places: Places
     pages: Sequence[Page]
     is_mutation: bool
+
+    @cached_property
+    def signed_out(self) -> "Plan":
+        """The plan for callers who are nobody."""
+        return replace(self, fields=[field.signed_out() for field in self.fields])
 
     @property
     def needs_python(self) -> bool:

@@ -4,7 +4,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from graphql import FieldNode, FragmentDefinitionNode, FragmentSpreadNode, InlineFragmentNode, SelectionSetNode
+from graphql import (
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    InlineFragmentNode,
+    SelectionSetNode,
+)
 from graphql.language import BooleanValueNode, DirectiveNode, VariableNode
 
 Fragments = Mapping[str, FragmentDefinitionNode]
@@ -48,7 +54,11 @@ def select_below(
 
 
 def _fields(
-    selection_set: SelectionSetNode, type_name: str, fragments: Fragments, variables: Variables, seen: set[str]
+    selection_set: SelectionSetNode,
+    type_name: str,
+    fragments: Fragments,
+    variables: Variables,
+    seen: set[str],
 ) -> Iterator[FieldNode]:
     for node in selection_set.selections:
         if not _included(node.directives, variables):
@@ -76,7 +86,8 @@ def _included(directives: Any, variables: Variables) -> bool:
 
 
 def _condition(directive: DirectiveNode, variables: Variables) -> bool:
-    value = directive.arguments[0].value
+    (argument,) = directive.arguments or ()
+    value = argument.value
     if isinstance(value, VariableNode):
         return bool(variables.get(value.name.value))
     return isinstance(value, BooleanValueNode) and value.value

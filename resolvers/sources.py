@@ -83,7 +83,7 @@ class ById:
 
 @dataclass(frozen=True)
 class FromFunction:
-    """A root field: the one row that an SQL function gives, or null."""
+    """A root field about the caller: the one row that an SQL function gives; null when signed out."""
 
     function: str
 
@@ -106,7 +106,17 @@ class ChangedId:
 
 
 Source = (
-    Column | Computed | ComputedRow | ToOne | ToMany | Paged | ById | FromFunction | Call | Changed | ChangedId
+    Column
+    | Computed
+    | ComputedRow
+    | ToOne
+    | ToMany
+    | Paged
+    | ById
+    | FromFunction
+    | Call
+    | Changed
+    | ChangedId
 )
 
 
@@ -179,13 +189,20 @@ def to_one(
     return _field(ToOne(keys, where, f"{latest_by} desc" if latest_by else None), description)
 
 
-def to_many(description: str | None = None, *, order_by: str, function: str | None = None, **keys: str) -> Any:
+def to_many(
+    description: str | None = None, *, order_by: str, function: str | None = None, **keys: str
+) -> Any:
     """All rows whose columns equal columns of this one, or that `function()` gives, in one order."""
     return _field(ToMany(keys, order_by, function), description)
 
 
 def connection(
-    description: str | None = None, *, order_by: str, filters: type | None = None, orders: type | None = None, **keys: str
+    description: str | None = None,
+    *,
+    order_by: str,
+    filters: type | None = None,
+    orders: type | None = None,
+    **keys: str,
 ) -> Any:
     """A Relay connection: `filters` and `orders` are the input types of its arguments `filter` and `orderBy`."""
     arguments: dict[str, tuple[Any, Any, str]] = {}
@@ -194,7 +211,11 @@ def connection(
     if orders is not None:
         arguments["order_by"] = (orders | None, strawberry.UNSET, f"In which order. Default: {order_by}.")
     arguments["first"] = (int | None, DEFAULT_FIRST, f"How many at the most, 0 to {MOST_FIRST}.")
-    arguments["after"] = (str | None, strawberry.UNSET, "Continue after this cursor, with the same other arguments.")
+    arguments["after"] = (
+        str | None,
+        strawberry.UNSET,
+        "Continue after this cursor, with the same other arguments.",
+    )
     return _field(Paged(keys, order_by), description, **arguments)
 
 
@@ -204,7 +225,7 @@ def by_id(id_type: type, description: str | None = None) -> Any:
 
 
 def from_function(function: str, description: str | None = None) -> Any:
-    """A root field that is the one row of `function()`."""
+    """A root field about the caller: the one row of `function()`, not asked when signed out."""
     return _field(FromFunction(function), description)
 
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import Enum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import strawberry
@@ -19,13 +19,18 @@ from resolvers.sources import (
     to_one,
 )
 
-ProgramEnrollment = Annotated["ProgramEnrollment", strawberry.lazy("schema.enrollments")]
+if TYPE_CHECKING:
+    from schema.enrollments import ProgramEnrollment
 
 
 @strawberry.enum(description="What a member may do in a community.")
 class MemberRole(Enum):
-    END_USER = strawberry.enum_value("end_user", description="Learns: sees published programs and their own enrolments.")
-    COMMUNITY_ADMIN = strawberry.enum_value("community_admin", description="Sees and changes everything in the community.")
+    END_USER = strawberry.enum_value(
+        "end_user", description="Learns: sees published programs and their own enrolments."
+    )
+    COMMUNITY_ADMIN = strawberry.enum_value(
+        "community_admin", description="Sees and changes everything in the community."
+    )
 
 
 @strawberry.enum(description="Where a membership stands. Only active members act and see anything.")
@@ -43,7 +48,9 @@ class OrderDirection(Enum):
 
 
 @table("public.communities", tenant=False)
-@strawberry.type(description="A tenant: every program, course and enrolment belongs to exactly one community.")
+@strawberry.type(
+    description="A tenant: every program, course and enrolment belongs to exactly one community."
+)
 class Community:
     id: UUID
     slug: str = strawberry.field(description="Short name for addresses; unique on the platform.")
@@ -53,7 +60,9 @@ class Community:
 
 
 @table("public.memberships")
-@strawberry.type(description="A person in the community. End users see themselves only; admins see everybody.")
+@strawberry.type(
+    description="A person in the community. End users see themselves only; admins see everybody."
+)
 class Member:
     id: UUID = strawberry.field(description="Id of the membership.")
     user_id: UUID = strawberry.field(description="Id of the person, the `sub` of their tokens.")
@@ -82,15 +91,20 @@ class Viewer:
     email: str | None
     display_name: str | None = strawberry.field(description="Name in the community they are acting in.")
     role: MemberRole | None = strawberry.field(description="Role in the community they are acting in.")
-    is_super_admin: bool = strawberry.field(description="Whether they may act in any community, one at a time.")
+    is_super_admin: bool = strawberry.field(
+        description="Whether they may act in any community, one at a time."
+    )
     community: Community | None = to_one(
-        "The community that they are acting in: the token's, while the membership is active.", id="community_id"
+        "The community that they are acting in: the token's, while the membership is active.",
+        id="community_id",
     )
     memberships: list[Membership] = to_many(
         "All of their memberships, oldest first.", order_by="joined_at", function="private.viewer_memberships"
     )
-    enrollments: Connection[ProgramEnrollment] = connection(
-        "Their enrolments in this community, newest first.", order_by="enrolled_at desc", user_id="id"
+    enrollments: Connection[Annotated["ProgramEnrollment", strawberry.lazy("schema.enrollments")]] = (
+        connection(
+            "Their enrolments in this community, newest first.", order_by="enrolled_at desc", user_id="id"
+        )
     )
 
 
@@ -105,7 +119,8 @@ class MemberFilter:
 class CommunityQuery:
     viewer: Viewer | None = from_function("private.viewer", "The caller; null when signed out.")
     communities: Connection[Community] = connection(
-        "The communities that the caller belongs to; for super admins, all of them.", order_by="created_at asc"
+        "The communities that the caller belongs to; for super admins, all of them.",
+        order_by="created_at asc",
     )
     members: Connection[Member] = connection(
         "Members of the community. End users find themselves only.",

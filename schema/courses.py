@@ -25,14 +25,18 @@ class CompletionMode(Enum):
 
 
 @table("public.blocks")
-@strawberry.type(description="A piece of a course: chapter, page, video, quiz. It keeps its id across versions.")
+@strawberry.type(
+    description="A piece of a course: chapter, page, video, quiz. It keeps its id across versions."
+)
 class Block:
     id: UUID
     parent_id: UUID | None = strawberry.field(description="The block that this one is in; null at the top.")
     kind: str = strawberry.field(description="What it is, in lower case: `chapter`, `video`, `quiz`, ...")
     title: str
     position: int = strawberry.field(description="Place in the reading order of the course, from 1.")
-    weight: float = strawberry.field(description="Share in the course's score relative to other blocks, over 0.")
+    weight: float = strawberry.field(
+        description="Share in the course's score relative to other blocks, over 0."
+    )
     required: bool = strawberry.field(description="Whether the course is complete only with it.")
     completion_mode: CompletionMode
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import Enum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import strawberry
@@ -10,7 +10,8 @@ import strawberry
 from resolvers.sources import Connection, changed, connection, equals, mutation, one_of, table, to_one
 from schema.communities import Member
 
-Program = Annotated["Program", strawberry.lazy("schema.programs")]
+if TYPE_CHECKING:
+    from schema.programs import Program
 
 
 @strawberry.enum(description="pending, then active or paused, then for good completed, withdrawn or expired.")
@@ -27,7 +28,7 @@ class EnrollmentStatus(Enum):
 @strawberry.type(description="One attempt of one person at one program.")
 class ProgramEnrollment:
     id: UUID
-    program: Program | None = to_one(id="program_id")
+    program: Annotated["Program", strawberry.lazy("schema.programs")] | None = to_one(id="program_id")
     member: Member | None = to_one("Null to those who may not see the person.", user_id="user_id")
     status: EnrollmentStatus
     attempt: int = strawberry.field(description="Counts the person's enrolments in this program, from 1.")

@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from enum import Enum
-from typing import Annotated
 from uuid import UUID
 
 import strawberry
@@ -24,16 +23,16 @@ from resolvers.sources import (
 )
 from schema.communities import Member, OrderDirection
 from schema.courses import Course
-from schema.enrollments import EnrollmentFilter
-
-ProgramEnrollment = Annotated["ProgramEnrollment", strawberry.lazy("schema.enrollments")]
+from schema.enrollments import EnrollmentFilter, ProgramEnrollment
 
 
 @strawberry.enum(description="draft, then published, then archived and back to published.")
 class ProgramStatus(Enum):
     DRAFT = strawberry.enum_value("draft", description="Seen by admins only; can be deleted.")
     PUBLISHED = strawberry.enum_value("published", description="Seen by all members, who can be enrolled.")
-    ARCHIVED = strawberry.enum_value("archived", description="Seen by admins and by those who were enrolled; closed.")
+    ARCHIVED = strawberry.enum_value(
+        "archived", description="Seen by admins and by those who were enrolled; closed."
+    )
 
 
 @table("public.program_course_assignments")
@@ -110,15 +109,21 @@ class ProgramOrder:
 @strawberry.input(description="A new program; it begins as a draft.")
 class CreateProgramInput:
     title: str = strawberry.field(description="Not blank, at most 200 characters.")
-    description: str | None = strawberry.field(default=strawberry.UNSET, description="At most 10,000 characters.")
+    description: str | None = strawberry.field(
+        default=strawberry.UNSET, description="At most 10,000 characters."
+    )
     duration_weeks: int | None = strawberry.field(default=strawberry.UNSET, description="1 to 520.")
 
 
 @strawberry.input(description="What changes. What is left out stays; null clears it.")
 class UpdateProgramInput:
     id: UUID
-    title: str | None = strawberry.field(default=strawberry.UNSET, description="Not blank, at most 200 characters.")
-    description: str | None = strawberry.field(default=strawberry.UNSET, description="At most 10,000 characters.")
+    title: str | None = strawberry.field(
+        default=strawberry.UNSET, description="Not blank, at most 200 characters."
+    )
+    description: str | None = strawberry.field(
+        default=strawberry.UNSET, description="At most 10,000 characters."
+    )
     duration_weeks: int | None = strawberry.field(default=strawberry.UNSET, description="1 to 520.")
 
 
@@ -145,13 +150,18 @@ class DeleteProgramInput:
 @strawberry.input(description="A course in a program; its place in the list is its order.")
 class CourseAssignmentInput:
     course_id: UUID
-    required: bool = strawberry.field(default=True, description="Whether the program is complete only with it.")
+    required: bool = strawberry.field(
+        default=True, description="Whether the program is complete only with it."
+    )
     group: str | None = strawberry.field(
-        default=strawberry.UNSET, description="Name of a group of courses that stand for each other, up to 100 characters."
+        default=strawberry.UNSET,
+        description="Name of a group of courses that stand for each other, up to 100 characters.",
     )
 
 
-@strawberry.input(description="The whole ordered list of a program's courses; those left out leave the program.")
+@strawberry.input(
+    description="The whole ordered list of a program's courses; those left out leave the program."
+)
 class AssignCoursesInput:
     program_id: UUID
     courses: list[CourseAssignmentInput] = strawberry.field(description="At most 200, each course once.")

@@ -37,7 +37,7 @@ create table public.memberships (
     constraint memberships_status_known check (status in ('invited', 'active', 'suspended', 'left')),
     constraint memberships_display_name_not_blank check (display_name ~ '\S'),
     constraint memberships_display_name_length check (char_length(display_name) <= 200),
-    constraint memberships_joined_at_sane check (joined_at between '1970-01-01' and '9999-12-31')
+    constraint memberships_joined_at_sane check (joined_at between '1970-01-01 00:00+00' and '9999-12-31 00:00+00')
 );
 comment on table public.memberships is 'One person in one community, with the role that the policies go by.';
 

@@ -21,8 +21,10 @@ create table public.program_enrollments (
     constraint program_enrollments_status_known
     check (status in ('pending', 'active', 'paused', 'completed', 'withdrawn', 'expired')),
     constraint program_enrollments_attempt_positive check (attempt >= 1),
-    constraint program_enrollments_enrolled_at_sane check (enrolled_at between '1970-01-01' and '9999-12-31'),
-    constraint program_enrollments_due_at_sane check (due_at between '1970-01-01' and '9999-12-31'),
+    constraint program_enrollments_enrolled_at_sane
+    check (enrolled_at between '1970-01-01 00:00+00' and '9999-12-31 00:00+00'),
+    constraint program_enrollments_due_at_sane
+    check (due_at between '1970-01-01 00:00+00' and '9999-12-31 00:00+00'),
     constraint program_enrollments_completed_at_known check ((status = 'completed') <= (completed_at is not null)),
     constraint program_enrollments_withdrawn_at_known check ((status = 'withdrawn') = (withdrawn_at is not null))
 );
@@ -48,9 +50,14 @@ set search_path = ''
 language plpgsql
 as $$
 declare
+    is_learner boolean := auth.uid() is not null and not private.is_community_admin();
     program_status text;
     member_status text;
 begin
+    -- Nothing below may tell learners about colleagues, or about programs that they do not see.
+    if is_learner and new.user_id is distinct from auth.uid() then
+        perform private.require_community_admin();
+    end if;
     -- The lock makes an archiving at the same moment wait, or this one see it.
     select p.status into program_status
     from public.programs as p
@@ -60,7 +67,10 @@ begin
     from public.memberships as m
     where m.community_id = new.community_id and m.user_id = new.user_id;
 
-    if program_status is null then
+    if program_status is null or (
+        is_learner and program_status <> 'published'
+        and new.program_id not in (select private.viewer_program_ids())
+    ) then
         perform private.refuse('404', 'There is no program with this id in your community.');
     elsif program_status <> 'published' then
         perform private.refuse('412', pg_catalog.format(
@@ -183,16 +193,18 @@ as $$
 declare
     enrollment public.program_enrollments;
 begin
-    select e.* into enrollment from public.program_enrollments as e where e.id = (input ->> 'id')::uuid;
+    select e.* into enrollment
+    from public.program_enrollments as e
+    where e.id = (input ->> 'id')::uuid
+    for update;
     if not found then
         perform private.refuse('404', 'There is no enrolment with this id in your community.');
-    end if;
-    update public.program_enrollments as e set status = 'withdrawn' where e.id = enrollment.id;
-    if not found then
+    elsif enrollment.status in ('completed', 'withdrawn', 'expired') then
         perform private.refuse('412', pg_catalog.format(
-            'An enrolment cannot go from %s to withdrawn.', enrollment.status
+            'The enrolment has ended: it is %s. Only open ones can be withdrawn.', enrollment.status
         ));
     end if;
+    update public.program_enrollments as e set status = 'withdrawn' where e.id = enrollment.id;
     return enrollment.id;
 end
 $$;

@@ -96,6 +96,9 @@ create table public.program_course_assignments (
     group_name text,
     created_at timestamptz not null default now(),
     constraint program_course_assignments_pkey primary key (community_id, id),
+    -- Lets a community be deleted whole: these rows are gone before the courses ask whether they are in use.
+    constraint program_course_assignments_community_exists foreign key (community_id)
+    references public.communities (id) on delete cascade,
     constraint program_course_assignments_course_once unique (community_id, program_id, course_id),
     -- Deferrable: a new order of the whole list passes through states that two courses share a place in.
     constraint program_course_assignments_place_once unique (community_id, program_id, sequence_order)
@@ -256,11 +259,11 @@ declare
     wanted jsonb := input -> 'courses';
     unknown integer;
 begin
+    if pg_catalog.jsonb_typeof(wanted) is distinct from 'array' then
+        perform private.refuse('400', 'Give the whole list of courses; an empty one removes them all.', 'courses');
+    end if;
     if pg_catalog.jsonb_array_length(wanted) > 200 then
         perform private.refuse('400', 'A program has at most 200 courses.', 'courses');
-    end if;
-    if (select count(*) > count(distinct w ->> 'course_id') from pg_catalog.jsonb_array_elements(wanted) as w) then
-        perform private.refuse('400', 'A course can be in a program only once.', 'courses');
     end if;
     select w.place - 1 into unknown
     from pg_catalog.jsonb_array_elements(wanted) with ordinality as w (course, place)
@@ -272,6 +275,12 @@ begin
             '404', 'There is no course with this id in your community.', pg_catalog.format('courses.%s.courseId', unknown)
         );
     end if;
+    if (
+        select count(*) > count(distinct (w ->> 'course_id')::uuid)
+        from pg_catalog.jsonb_array_elements(wanted) as w
+    ) then
+        perform private.refuse('400', 'A course can be in a program only once.', 'courses');
+    end if;
 
     set constraints public.program_course_assignments_place_once deferred;
     delete from public.program_course_assignments as a
@@ -280,7 +289,8 @@ begin
             select (w ->> 'course_id')::uuid from pg_catalog.jsonb_array_elements(wanted) as w
         );
     insert into public.program_course_assignments as a (program_id, course_id, sequence_order, required, group_name)
-    select program.id, (w.course ->> 'course_id')::uuid, w.place, (w.course ->> 'required')::boolean, w.course ->> 'group'
+    select program.id, (w.course ->> 'course_id')::uuid, w.place,
+        coalesce((w.course ->> 'required')::boolean, true), w.course ->> 'group'
     from pg_catalog.jsonb_array_elements(wanted) with ordinality as w (course, place)
     on conflict on constraint program_course_assignments_course_once do update
     set sequence_order = excluded.sequence_order, required = excluded.required, group_name = excluded.group_name;

@@ -17,6 +17,14 @@ $$;
 
 grant anon, authenticated to gym_api;
 
+-- Temporary objects come first in every search path, '' too: a temporary type called uuid would run its checks
+-- inside the definer functions below, as their owner. So nobody but the owner of the database makes any.
+do $$
+begin
+    execute pg_catalog.format('revoke temporary on database %I from public', pg_catalog.current_database());
+end
+$$;
+
 -- What a database function refuses, it says with PostgREST's convention for SQLSTATEs, 'PT' and the HTTP status,
 -- so that clients of Supabase's REST interface get the same answer as those of GraphQL.
 create function private.refuse(code text, message text, field text default null) returns void

@@ -1,0 +1,48 @@
+# Everything runs in .venv, which is made from requirements.lock on first use.
+
+PYTHON ?= python3
+POSTGRES_15 ?= /usr/lib/postgresql/15/bin
+
+.PHONY: run test check tests lock schema clean
+
+run: .venv/installed
+	@.venv/bin/python cli.py serve
+
+test: check tests
+
+check: .venv/installed
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/squawk supabase/migrations/*.sql
+
+# On the embedded Postgres, and on the system's Postgres 15 where there is one.
+tests: .venv/installed
+	.venv/bin/pytest -n 2
+	@if [ -x $(POSTGRES_15)/postgres ]; then \
+		echo "Again on $$($(POSTGRES_15)/postgres --version):"; \
+		PG_BIN=$(POSTGRES_15) .venv/bin/pytest -n 2 -m "not any_postgres"; \
+	else \
+		echo "No Postgres 15 in $(POSTGRES_15): tested on the embedded one only."; \
+	fi
+
+.venv/installed: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@echo "Making the environment in .venv (once, about half a minute)"
+	@$(PYTHON) -m venv --clear .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch .venv/installed
+
+# Brings the lock file up to date with pyproject.toml.
+lock: .venv/installed
+	.venv/bin/python -m pip install --quiet uv
+	.venv/bin/uv pip compile pyproject.toml --extra dev --universal --generate-hashes --upgrade \
+		--no-header --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock
+
+# Prints the GraphQL schema that clients rely on.
+schema: .venv/installed
+	.venv/bin/python cli.py print-schema > schema/schema.graphql
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

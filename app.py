@@ -1,0 +1,114 @@
+"""How the server is put together: settings, what opens and closes with it, and its routes."""
+
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from resolvers.endpoint import GraphQLEndpoint
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+from strawberry.http.ides import get_graphql_ide_html
+
+from local.auth import LocalAuth
+from local.platform import attach
+from resolvers.database import PooledDatabase
+from resolvers.engine import Engine, Policy
+from resolvers.identity import Verifier
+from resolvers.limits import Limits
+from resolvers.logs import configure_logs
+from resolvers.readiness import is_ready
+from schema import model
+from settings import Settings
+
+# Browsers of front ends in development; in production, origins are named.
+_ANY_LOCAL_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
+
+
+def create_app(settings: Settings | None = None) -> Starlette:
+    """The ASGI application. Without `DATABASE_URL` it uses the local platform, which must be running."""
+    settings = settings or Settings()
+    configure_logs(settings.log_level)
+    database_url, verifier, local_auth = _platform(settings)
+    database = PooledDatabase(
+        database_url,
+        connections=settings.database_connections,
+        statement_timeout_ms=settings.statement_timeout_ms,
+        lock_timeout_ms=settings.lock_timeout_ms,
+    )
+    engine = Engine(model(), database, _policy(settings), _cursor_secret(settings, database_url))
+    endpoint = GraphQLEndpoint(
+        engine,
+        verifier,
+        max_body_bytes=settings.max_body_bytes,
+        body_timeout_seconds=settings.body_timeout_seconds,
+        page=get_graphql_ide_html("graphiql") if settings.environment == "development" else None,
+    )
+
+    async def healthz(_: Request) -> Response:
+        return PlainTextResponse("ok")
+
+    async def readyz(_: Request) -> Response:
+        problems = await is_ready(database, verifier)
+        return JSONResponse({"ready": not problems, "problems": problems}, 503 if problems else 200)
+
+    routes: list[BaseRoute] = [
+        Route("/graphql", endpoint),
+        Route("/healthz", healthz),
+        Route("/readyz", readyz),
+        *(local_auth.routes() if local_auth else ()),
+    ]
+    opened = [database, verifier, *([local_auth] if local_auth else ())]
+    return Starlette(routes=routes, middleware=[_cors(settings)], lifespan=_lifespan(opened))
+
+
+def _platform(settings: Settings) -> tuple[str, Verifier, LocalAuth | None]:
+    if settings.database_url is not None:
+        return settings.database_url, Verifier.from_settings(settings), None
+    platform = attach(settings)
+    issuer = settings.local_issuer
+    verifier = Verifier.from_settings(settings, issuer=issuer, jwks=platform.keys.jwks)
+    return platform.database_url, verifier, platform.sign_in(issuer)
+
+
+def _policy(settings: Settings) -> Policy:
+    limits = Limits(settings.max_depth, settings.max_aliases, settings.max_root_fields, settings.max_tokens)
+    return Policy(limits, settings.max_tokens, settings.max_nodes, settings.environment == "development")
+
+
+def _cursor_secret(settings: Settings, database_url: str) -> bytes:
+    """One key for all processes and restarts: cursors of one are read by the others."""
+    return hashlib.sha256(f"cursors {settings.cursor_secret or database_url}".encode()).digest()
+
+
+def _cors(settings: Settings) -> Middleware:
+    return Middleware(
+        CORSMiddleware,
+        allow_origins=settings.allowed_origins,
+        allow_origin_regex=_ANY_LOCAL_ORIGIN if settings.environment == "development" else None,
+        allow_methods=["GET", "POST"],
+        allow_headers=[
+            "authorization",
+            "content-type",
+            "accept",
+            "apikey",
+            "x-client-info",
+            "x-supabase-api-version",
+        ],
+        expose_headers=["x-request-id"],
+    )
+
+
+def _lifespan(opened: list[PooledDatabase | Verifier | LocalAuth]) -> Callable[[Starlette], object]:
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for part in opened:
+                await part.open()
+                stack.push_async_callback(part.close)
+            yield
+
+    return lifespan

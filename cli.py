@@ -1,0 +1,128 @@
+"""The commands: `serve`, `import-oulad PATH` and `print-schema`."""
+
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvicorn
+from resolvers.protocol import GuardedHttpProtocol
+from rich.console import Console
+
+from jobs import oulad
+from local.demo import DEMO_PASSWORD, SIGN_INS, load_demo
+from local.errors import LocalError
+from local.platform import Platform, attach, start
+from schema import strawberry_schema
+from settings import Settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+console = Console(stderr=True)
+
+
+@app.command()
+def serve(
+    workers: Annotated[
+        int | None, typer.Option(help="Server processes; default: WORKERS.", min=1, max=64)
+    ] = None,
+) -> None:
+    """Serves; without DATABASE_URL also starts the local database, migrates it and loads the demo once."""
+    settings = Settings()
+    _require_free_port(settings)
+    # uvicorn passes the signal on when it has shut down, and by default that would end us before Postgres has stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    if settings.database_url is not None:
+        _serve(settings, workers)
+        return
+    with start(settings, _report) as platform:
+        load_demo(platform.admin_database_url, _report)
+        _print_addresses(settings, platform)
+        _serve(settings, workers)
+
+
+@app.command("import-oulad")
+def import_oulad(
+    folder: Annotated[Path, typer.Argument(help="Folder with the OULAD files, .csv or .csv.gz.")],
+) -> None:
+    """Imports the Open University Learning Analytics Dataset, whole or not at all; again, it adds what is new."""
+    settings = Settings()
+    if settings.admin_database_url is not None:
+        oulad.run(folder, settings.admin_database_url, console)
+        return
+    with _running_or_started(settings) as dsn:
+        oulad.run(folder, dsn, console)
+
+
+@app.command("print-schema")
+def print_schema() -> None:
+    """Prints the GraphQL schema."""
+    print(strawberry_schema().as_str())
+
+
+def main() -> None:
+    """Runs a command; what the user can mend is one line, not a traceback."""
+    try:
+        app()
+    except (LocalError, oulad.ImportFailed, ValueError) as error:
+        console.print(f"[bold red]Error:[/] {error}", highlight=False)
+        raise SystemExit(1) from None
+
+
+@contextmanager
+def _running_or_started(settings: Settings) -> Iterator[str]:
+    """The local database as role `postgres`: the one that `make run` keeps up, or one for this command alone."""
+    try:
+        yield attach(settings).admin_database_url
+    except LocalError:
+        with start(settings, _report) as platform:
+            yield platform.admin_database_url
+
+
+def _require_free_port(settings: Settings) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            raise LocalError(
+                f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}. Set PORT or HOST to another."
+            ) from error
+
+
+def _print_addresses(settings: Settings, platform: Platform) -> None:
+    console.print(f"GraphQL and GraphiQL  {settings.local_url}/graphql", highlight=False)
+    console.print(f"Supabase URL          {settings.local_url}", highlight=False)
+    console.print(f"Publishable key       {platform.publishable_key}", highlight=False)
+    console.print(f"Postgres              {platform.admin_database_url}", highlight=False)
+    console.print(f"Demo sign-ins, all with the password {DEMO_PASSWORD}:", highlight=False)
+    for email, role in SIGN_INS.items():
+        console.print(f"  {email:<22}{role}", highlight=False)
+    console.print("Ctrl-C stops the server and the database; the data stay.", highlight=False)
+
+
+def _report(message: str) -> None:
+    console.print(message, highlight=False)
+
+
+def _serve(settings: Settings, workers: int | None) -> None:
+    uvicorn.run(
+        "app:create_app",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=workers or settings.workers,
+        http=GuardedHttpProtocol,
+        ws="none",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=10,
+    )
+
+
+if __name__ == "__main__":
+    main()
