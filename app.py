@@ -2,20 +2,20 @@
 
 import hashlib
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
-from resolvers.endpoint import GraphQLEndpoint
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
-from strawberry.http.ides import get_graphql_ide_html
 
 from local.auth import LocalAuth
 from local.platform import attach
+from resolvers import graphiql
 from resolvers.database import PooledDatabase
+from resolvers.endpoint import GraphQLEndpoint
 from resolvers.engine import Engine, Policy
 from resolvers.identity import Verifier
 from resolvers.limits import Limits
@@ -45,7 +45,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
         verifier,
         max_body_bytes=settings.max_body_bytes,
         body_timeout_seconds=settings.body_timeout_seconds,
-        page=get_graphql_ide_html("graphiql") if settings.environment == "development" else None,
+        page=graphiql.page() if settings.environment == "development" else None,
     )
 
     async def healthz(_: Request) -> Response:
@@ -102,7 +102,9 @@ def _cors(settings: Settings) -> Middleware:
     )
 
 
-def _lifespan(opened: list[PooledDatabase | Verifier | LocalAuth]) -> Callable[[Starlette], object]:
+def _lifespan(
+    opened: list[PooledDatabase | Verifier | LocalAuth],
+) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:

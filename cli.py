@@ -10,13 +10,13 @@ from typing import Annotated
 
 import typer
 import uvicorn
-from resolvers.protocol import GuardedHttpProtocol
 from rich.console import Console
 
 from jobs import oulad
 from local.demo import DEMO_PASSWORD, SIGN_INS, load_demo
 from local.errors import LocalError
 from local.platform import Platform, attach, start
+from resolvers.protocol import GuardedHttpProtocol
 from schema import strawberry_schema
 from settings import Settings
 
@@ -39,7 +39,7 @@ def serve(
         _serve(settings, workers)
         return
     with start(settings, _report) as platform:
-        load_demo(platform.admin_database_url, _report)
+        load_demo(platform.admin_database_url, platform.auth_database_url, oulad.import_oulad, _report)
         _print_addresses(settings, platform)
         _serve(settings, workers)
 
@@ -68,7 +68,7 @@ def main() -> None:
     try:
         app()
     except (LocalError, oulad.ImportFailed, ValueError) as error:
-        console.print(f"[bold red]Error:[/] {error}", highlight=False)
+        console.print(f"[bold red]Error:[/] {error}", highlight=False, soft_wrap=True)
         raise SystemExit(1) from None
 
 
@@ -94,18 +94,18 @@ def _require_free_port(settings: Settings) -> None:
 
 
 def _print_addresses(settings: Settings, platform: Platform) -> None:
-    console.print(f"GraphQL and GraphiQL  {settings.local_url}/graphql", highlight=False)
-    console.print(f"Supabase URL          {settings.local_url}", highlight=False)
-    console.print(f"Publishable key       {platform.publishable_key}", highlight=False)
-    console.print(f"Postgres              {platform.admin_database_url}", highlight=False)
-    console.print(f"Demo sign-ins, all with the password {DEMO_PASSWORD}:", highlight=False)
+    console.print(f"GraphQL and GraphiQL  {settings.local_url}/graphql", highlight=False, soft_wrap=True)
+    console.print(f"Supabase URL          {settings.local_url}", highlight=False, soft_wrap=True)
+    console.print(f"Publishable key       {platform.publishable_key}", highlight=False, soft_wrap=True)
+    console.print(f"Postgres              {platform.admin_database_url}", highlight=False, soft_wrap=True)
+    console.print(f"Demo sign-ins, all with the password {DEMO_PASSWORD}:", highlight=False, soft_wrap=True)
     for email, role in SIGN_INS.items():
-        console.print(f"  {email:<22}{role}", highlight=False)
-    console.print("Ctrl-C stops the server and the database; the data stay.", highlight=False)
+        console.print(f"  {email:<22}{role}", highlight=False, soft_wrap=True)
+    console.print("Ctrl-C stops the server and the database; the data stay.", highlight=False, soft_wrap=True)
 
 
 def _report(message: str) -> None:
-    console.print(message, highlight=False)
+    console.print(message, highlight=False, soft_wrap=True)
 
 
 def _serve(settings: Settings, workers: int | None) -> None:

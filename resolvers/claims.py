@@ -28,10 +28,10 @@ class Rules:
 
     def check(self, claims: dict[str, Any], now: float) -> None:
         check_not_expired(claims, now)
+        _check_person(claims)
         self._check_start(claims, now)
         self._check_origin(claims)
         self._check_client(claims)
-        _check_person(claims)
 
     def _check_start(self, claims: dict[str, Any], now: float) -> None:
         issued = claims.get("iat", int(now))

@@ -9,7 +9,8 @@ from typing import Any
 from uuid import UUID
 
 from resolvers.database import PooledDatabase
-from resolvers.engine import Answer, Engine, Policy, Request
+from resolvers.documents import Request
+from resolvers.engine import Answer, Engine, Policy
 from resolvers.identity import ANONYMOUS, Identity
 from resolvers.limits import Limits
 from resolvers.plan import Statement

@@ -1,0 +1,48 @@
+"""Work that ends when nobody waits for it any more."""
+
+import asyncio
+from types import TracebackType
+
+from starlette.types import Receive
+
+
+class ClientLeftError(Exception):
+    """The client closed its connection before it had its answer."""
+
+
+class WhileClientWaits:
+    """A block that is cancelled, and raises ClientLeftError, once the client has left.
+
+    Watching costs a task, and most answers are there before it would have begun: it starts after `patience` seconds.
+    """
+
+    def __init__(self, receive: Receive, patience: float = 0.05) -> None:
+        self._receive = receive
+        self._patience = patience
+        self._watch: asyncio.Task[None] | None = None
+        self._left = False
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - an application always runs in a task
+        self._task = task
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(self._patience, self._start)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._left and self._task.uncancel() == 0 and kind is asyncio.CancelledError:
+            raise ClientLeftError from None
+
+    def _start(self) -> None:
+        self._watch = self._loop.create_task(self._wait_for_disconnect())
+
+    async def _wait_for_disconnect(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._left = True
+        self._task.cancel()

@@ -1,0 +1,166 @@
+"""`/graphql`: from an HTTP request to an HTTP response. What a request says is judged here, what it asks elsewhere."""
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from typing import Protocol
+
+from starlette.types import Receive, Scope, Send
+from structlog.contextvars import bind_contextvars
+
+from resolvers import http_request
+from resolvers.client_presence import ClientLeftError, WhileClientWaits
+from resolvers.documents import Request
+from resolvers.engine import Answer
+from resolvers.errors import ApiError, internal
+from resolvers.http_response import HttpError, Response, answered, refused
+from resolvers.identity import Identity
+from resolvers.media_types import GRAPHQL_RESPONSE, HTML, JSON, is_json, preferred
+
+_READ_HEADERS = frozenset(
+    {b"accept", b"authorization", b"content-encoding", b"content-length", b"content-type"}
+)
+# In our own order of preference.
+_ANSWERS = (GRAPHQL_RESPONSE, JSON)
+_ANSWERS_AND_PAGE = (*_ANSWERS, HTML)
+
+# A page that other sites could put in a frame could be made to send what its user never meant.
+_PAGE_HEADERS = (
+    (b"content-security-policy", b"frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+)
+
+
+class Answering(Protocol):
+    """What answers operations."""
+
+    async def answer(self, request: Request, identity: Identity) -> Answer: ...
+
+
+class Identifying(Protocol):
+    """What knows callers by their `Authorization` headers."""
+
+    async def identify(self, authorization: Sequence[str]) -> Identity: ...
+
+
+class GraphQLEndpoint:
+    """An ASGI application for one path."""
+
+    def __init__(
+        self,
+        engine: Answering,
+        verifier: Identifying,
+        *,
+        max_body_bytes: int,
+        body_timeout_seconds: float,
+        page: str | None,
+    ) -> None:
+        self._engine = engine
+        self._verifier = verifier
+        self._max_body_bytes = max_body_bytes
+        self._body_timeout_seconds = body_timeout_seconds
+        self._page = page.encode() if page is not None else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = str(uuid.uuid4())
+        bind_contextvars(request_id=request_id)
+        headers = _headers(scope)
+        accept = b",".join(headers.get(b"accept", ()))
+        media_type = preferred(accept, _ANSWERS)
+        try:
+            if self._wants_page(scope, accept):
+                response = self._page_response()
+            elif media_type is None:
+                raise HttpError(406, f"Accept {GRAPHQL_RESPONSE} or {JSON}: answers come in nothing else.")
+            else:
+                response = await self._answer(scope, headers, receive, media_type)
+        except ClientLeftError:
+            return
+        except ApiError as error:
+            response = refused(error, media_type or GRAPHQL_RESPONSE)
+        except Exception as error:
+            response = refused(internal(error), media_type or GRAPHQL_RESPONSE)
+        await response.send(send, request_id)
+
+    def _wants_page(self, scope: Scope, accept: bytes) -> bool:
+        return (
+            self._page is not None
+            and scope["method"] == "GET"
+            and preferred(accept, _ANSWERS_AND_PAGE) == HTML
+            and not http_request.has_query(scope["query_string"])
+        )
+
+    def _page_response(self) -> Response:
+        return Response(200, HTML, self._page or b"", _PAGE_HEADERS)
+
+    async def _answer(
+        self, scope: Scope, headers: dict[bytes, list[bytes]], receive: Receive, media_type: str
+    ) -> Response:
+        method = scope["method"]
+        if method not in ("GET", "POST"):
+            raise HttpError(405, "Send POST, or GET for a query.", headers=((b"allow", b"GET, POST"),))
+        if method == "POST":
+            _check_body_type(headers)
+        # The token first: nobody's body is kept for a caller who is refused anyway.
+        identity = await self._verifier.identify(
+            [value.decode("latin-1") for value in headers.get(b"authorization", ())]
+        )
+        if method == "POST":
+            request = http_request.from_body(await self._body(headers, receive))
+        else:
+            request = http_request.from_query_string(scope["query_string"])
+        with WhileClientWaits(receive):
+            answer = await self._engine.answer(request, identity)
+        return answered(answer, media_type)
+
+    async def _body(self, headers: dict[bytes, list[bytes]], receive: Receive) -> bytearray:
+        declared = headers.get(b"content-length", [b""])[0]
+        if declared.isdigit() and int(declared[:18]) > self._max_body_bytes:
+            raise self._too_large()
+        try:
+            async with asyncio.timeout(self._body_timeout_seconds):
+                return await self._read(receive)
+        except TimeoutError:
+            message = (
+                f"The body did not arrive within {self._body_timeout_seconds:g} seconds. Send it at once."
+            )
+            raise HttpError(408, message, code="TIMEOUT", headers=((b"connection", b"close"),)) from None
+
+    async def _read(self, receive: Receive) -> bytearray:
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientLeftError
+            body += message.get("body", b"")
+            if len(body) > self._max_body_bytes:
+                raise self._too_large()
+            if not message.get("more_body", False):
+                return body
+
+    def _too_large(self) -> HttpError:
+        message = f"The body is larger than {self._max_body_bytes} bytes. Send less at once."
+        return HttpError(413, message, code="LIMIT_EXCEEDED")
+
+
+def _headers(scope: Scope) -> dict[bytes, list[bytes]]:
+    """The values of the headers that count here."""
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in scope["headers"]:
+        if name in _READ_HEADERS:
+            found.setdefault(name, []).append(value)
+    return found
+
+
+def _check_body_type(headers: dict[bytes, list[bytes]]) -> None:
+    types = headers.get(b"content-type", [])
+    if len(types) != 1 or not is_json(types[0]):
+        raise HttpError(
+            415,
+            f"Send the header `Content-Type: {JSON}`, once, and the body as JSON.",
+            headers=((b"accept", JSON.encode()),),
+        )
+    if any(value.strip().lower() != b"identity" for value in headers.get(b"content-encoding", ())):
+        raise HttpError(
+            415, "Send the body without a Content-Encoding.", headers=((b"accept-encoding", b"identity"),)
+        )

@@ -1,0 +1,175 @@
+"""uvicorn's HTTP with the limits it lacks: how large and how slow the head of a request may be, and how slow its body.
+
+Bodies are counted by the application, which alone knows how much it wants.
+"""
+
+import asyncio
+import uuid
+from enum import Enum, auto
+from itertools import chain
+from typing import ClassVar
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from resolvers.http_response import HttpError, all_headers, error_body
+from resolvers.media_types import JSON
+
+
+class _Awaited(Enum):
+    """What a client has to send next."""
+
+    FIRST_BYTE = auto()
+    REST_OF_HEAD = auto()
+    REST_OF_BODY = auto()
+    NOTHING = auto()
+
+
+class GuardedHttpProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    head_seconds: ClassVar[float] = 10
+    # Longer than the endpoint's own limit, which answers; this one only closes, and is there for bodies nobody reads.
+    body_seconds: ClassVar[float] = 15
+    linger_seconds: ClassVar[float] = 1
+    max_target_bytes: ClassVar[int] = 8 * 1024
+    max_header_bytes: ClassVar[int] = 16 * 1024
+    max_headers: ClassVar[int] = 100
+
+    _awaited = _Awaited.FIRST_BYTE
+    _timed = _Awaited.NOTHING
+    _timer: asyncio.TimerHandle | None = None
+    _refusal: HttpError | None = None
+    _withheld = 0  # bytes since the parser last passed something on
+    _deaf = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._set_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            return
+        self._withheld += len(data)
+        super().data_received(data)
+        if self._withheld > self.max_target_bytes + self.max_header_bytes and not self._deaf:
+            self._refuse(self._too_long() or _HEADERS_TOO_LARGE)
+        self._notice_stray_bytes()
+        if self._awaited is not self._timed and not self._deaf:
+            self._set_timer()
+
+    def handle_websocket_upgrade(self) -> None:
+        self._deaf = True
+        self._stop_timer()
+        super().handle_websocket_upgrade()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn has one message for everything
+        self._refuse(self._refusal or _MALFORMED)
+
+    # Parser callbacks
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._awaited, self._withheld = _Awaited.REST_OF_HEAD, 0
+        self._stop_timer()  # each request has its own time
+
+    def on_headers_complete(self) -> None:
+        self._refusal = self._too_long()
+        if self._refusal is not None:
+            raise self._refusal  # stops the parser, and comes back through send_400_response
+        # A copy: uvicorn would add a body's trailers to the headers that have been checked.
+        self.scope["headers"] = list(self.headers)
+        super().on_headers_complete()
+        self._awaited, self._withheld = _Awaited.REST_OF_BODY, 0
+
+    def on_body(self, body: bytes) -> None:
+        self._withheld = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._awaited, self._withheld = _Awaited.NOTHING, 0
+
+    # Limits
+
+    def _too_long(self) -> HttpError | None:
+        if len(self.url) > self.max_target_bytes:
+            return _TARGET_TOO_LONG
+        size = sum(map(len, chain.from_iterable(self.headers)))
+        if len(self.headers) > self.max_headers or size > self.max_header_bytes:
+            return _HEADERS_TOO_LARGE
+        return None
+
+    def _notice_stray_bytes(self) -> None:
+        """Line ends between requests, or a body nobody read, stop uvicorn's keep-alive timer: they start ours."""
+        if self._awaited is _Awaited.NOTHING and (self.cycle is None or self.cycle.response_complete):
+            self._awaited = _Awaited.FIRST_BYTE
+
+    def _set_timer(self) -> None:
+        self._stop_timer()
+        self._timed = self._awaited
+        if self._awaited is not _Awaited.NOTHING:
+            seconds = self.body_seconds if self._awaited is _Awaited.REST_OF_BODY else self.head_seconds
+            self._timer = self.loop.call_later(seconds, self._give_up)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._timed = _Awaited.NOTHING
+
+    def _give_up(self) -> None:
+        if self._awaited is _Awaited.REST_OF_HEAD:
+            self._refuse(_HEAD_TOO_SLOW)
+        else:
+            self.transport.close()
+
+    def _refuse(self, error: HttpError) -> None:
+        """Answers, if it is this request's turn, and closes the connection."""
+        self._deaf = True
+        self._stop_timer()
+        if self._awaited is _Awaited.REST_OF_BODY:
+            self._abandon_request(error)
+        elif self._is_answering():
+            self.cycle.keep_alive = False  # earlier requests get their answers; then uvicorn closes
+        else:
+            self._answer_and_close(error)
+
+    def _abandon_request(self, error: HttpError) -> None:
+        """Takes a request away from the application, which waits for a body that cannot be read."""
+        if not self._is_answering() or self.cycle.response_started or self.pipeline:
+            self.transport.close()
+            return
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
+        self._answer_and_close(error)
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _answer_and_close(self, error: HttpError) -> None:
+        body = error_body(error)
+        headers = all_headers(
+            JSON, len(body), str(uuid.uuid4()), [*error.face.headers, (b"connection", b"close")]
+        )
+        head = b"".join(b"%b: %b\r\n" % header for header in headers)
+        self.transport.write(STATUS_LINE[error.face.status] + head + b"\r\n" + body)
+        # Closing with unread bytes would reset the connection, and the client might lose the answer.
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._timer = self.loop.call_later(self.linger_seconds, self.transport.close)
+
+
+_MALFORMED = HttpError(
+    400, "This is not an HTTP/1.1 request. Check the request line, the headers and the length."
+)
+_TARGET_TOO_LONG = HttpError(
+    414, "The URL is longer than 8 KiB. Send the request by POST.", code="LIMIT_EXCEEDED"
+)
+_HEADERS_TOO_LARGE = HttpError(
+    431, "The headers are more than 100, or larger than 16 KiB. Send fewer.", code="LIMIT_EXCEEDED"
+)
+_HEAD_TOO_SLOW = HttpError(408, "The request's head did not arrive in time. Send it at once.", code="TIMEOUT")

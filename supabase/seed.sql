@@ -1,0 +1,1 @@
+-- Nothing is seeded here: `make run` loads the demo through the importer, and a hosted project begins empty.

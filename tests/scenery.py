@@ -1,0 +1,135 @@
+"""Fills a migrated database with the cast, two communities, and their courses, programs and enrolments."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg import sql
+
+from tests import cast
+from tests.cast import ALPHA, BETA
+
+Rows = Iterable[Sequence[Any]]
+
+_MEMBERS = (
+    (ALPHA, cast.ADMIN, "community_admin", "active"),
+    (ALPHA, cast.LEARNER, "end_user", "active"),
+    (ALPHA, cast.PEER, "end_user", "active"),
+    (ALPHA, cast.SUSPENDED, "end_user", "suspended"),
+    (ALPHA, cast.TRAVELLER, "end_user", "active"),
+    (BETA, cast.TRAVELLER, "end_user", "active"),
+    (BETA, cast.OTHER_ADMIN, "community_admin", "active"),
+    (BETA, cast.OTHER_LEARNER, "end_user", "active"),
+    (BETA, cast.OTHER_PEER, "end_user", "active"),
+)
+_COURSES = (
+    (ALPHA, cast.COURSE, "First steps", "published"),
+    (ALPHA, cast.SECOND_COURSE, "Next steps", "published"),
+    (ALPHA, cast.DRAFT_COURSE, "Last steps", "draft"),
+    (BETA, cast.OTHER_COURSE, "First steps", "published"),
+    (BETA, cast.OTHER_DRAFT_COURSE, "Next steps", "draft"),
+)
+_PROGRAMS = (
+    (ALPHA, cast.DRAFT, "Autumn", "draft"),
+    (ALPHA, cast.PUBLISHED, "Summer", "published"),
+    (ALPHA, cast.OPEN_TO_ALL, "Spring", "published"),
+    (ALPHA, cast.ARCHIVED, "Winter", "published"),  # archived once people have been enrolled
+    (ALPHA, cast.ARCHIVED_UNSEEN, "Old winter", "published"),
+    (BETA, cast.OTHER_DRAFT, "Autumn", "draft"),
+    (BETA, cast.OTHER_PUBLISHED, "Summer", "published"),
+)
+_ASSIGNMENTS = (
+    (cast.ASSIGNMENT, ALPHA, cast.PUBLISHED, cast.COURSE, 1),
+    (cast.NEXT_ASSIGNMENT, ALPHA, cast.PUBLISHED, cast.SECOND_COURSE, 2),
+    (cast.ARCHIVED_ASSIGNMENT, ALPHA, cast.ARCHIVED_UNSEEN, cast.COURSE, 1),
+    (cast.DRAFT_ASSIGNMENT, ALPHA, cast.DRAFT, cast.DRAFT_COURSE, 1),
+    (cast.OTHER_ASSIGNMENT, BETA, cast.OTHER_PUBLISHED, cast.OTHER_COURSE, 1),
+)
+_ENROLLMENTS = (
+    (cast.ENROLLMENT, ALPHA, cast.PUBLISHED, cast.LEARNER),
+    (cast.COMPLETED_ENROLLMENT, ALPHA, cast.ARCHIVED, cast.LEARNER),
+    (cast.PEER_WITHDRAWN, ALPHA, cast.PUBLISHED, cast.PEER),
+    (cast.TRAVELLER_ENROLLMENT, ALPHA, cast.PUBLISHED, cast.TRAVELLER),
+    (cast.TRAVELLER_ELSEWHERE, BETA, cast.OTHER_PUBLISHED, cast.TRAVELLER),
+    (cast.OTHER_ENROLLMENT, BETA, cast.OTHER_PUBLISHED, cast.OTHER_LEARNER),
+)
+
+
+def build_scenery(dsn: str) -> None:
+    """As role `postgres`, who is under no policy; the triggers hold for everybody."""
+    with psycopg.connect(dsn) as connection:
+        _people(connection)
+        _courses(connection)
+        _programs(connection)
+        _enrollments(connection)
+
+
+def _insert(connection: psycopg.Connection, table: str, columns: str, rows: Rows) -> None:
+    rows = list(rows)
+    values = sql.SQL(", ").join([sql.Placeholder()] * len(rows[0]))
+    into = sql.SQL(f"insert into {table} ({columns}) values ({{}})")  # both are literals of this file
+    connection.cursor().executemany(into.format(values), rows)
+
+
+def _people(connection: psycopg.Connection) -> None:
+    people = [(person.id, person.email, person.is_anonymous) for person in cast.EVERYBODY]
+    _insert(connection, "auth.users", "id, email, is_anonymous", people)
+    communities = [(ALPHA, "alpha", "Alpha"), (BETA, "beta", "Beta")]
+    _insert(connection, "public.communities", "id, slug, name", communities)
+    members = [(community, person.id, person.name, *rest) for community, person, *rest in _MEMBERS]
+    _insert(connection, "public.memberships", "community_id, user_id, display_name, role, status", members)
+    _insert(
+        connection, "private.super_admins", "user_id, reason", [(cast.SUPER_ADMIN.id, "runs the platform")]
+    )
+
+
+def _courses(connection: psycopg.Connection) -> None:
+    _insert(connection, "public.courses", "community_id, id, title, status", _COURSES)
+    versions = [
+        (community, course, 1, status == "published", _published_at(status))
+        for community, course, _, status in _COURSES
+    ]
+    columns = "community_id, course_id, version, published, published_at"
+    _insert(connection, "public.course_versions", columns, versions)
+    columns = "community_id, course_id, version, published, id, parent_id, position, kind, title"
+    _insert(connection, "public.blocks", columns, _blocks())
+
+
+def _blocks() -> Rows:
+    chapter, page, quiz = cast.BLOCKS
+    for community, course in ((ALPHA, cast.COURSE), (BETA, cast.OTHER_COURSE)):
+        yield community, course, 1, True, chapter, None, 1, "chapter", "Begin here"
+        yield community, course, 1, True, page, chapter, 2, "page", "Read this"
+        yield community, course, 1, True, quiz, chapter, 3, "quiz", "Answer this"
+    yield ALPHA, cast.DRAFT_COURSE, 1, False, cast.DRAFT_BLOCK, None, 1, "page", "Not yet written"
+
+
+def _programs(connection: psycopg.Connection) -> None:
+    programs = [(*program, _published_at(program[-1])) for program in _PROGRAMS]
+    _insert(connection, "public.programs", "community_id, id, title, status, published_at", programs)
+    columns = "id, community_id, program_id, course_id, sequence_order"
+    _insert(connection, "public.program_course_assignments", columns, _ASSIGNMENTS)
+
+
+def _published_at(status: str) -> datetime | None:
+    return None if status == "draft" else datetime(2026, 9, 1, tzinfo=UTC)
+
+
+def _enrollments(connection: psycopg.Connection) -> None:
+    _enroll(connection, _ENROLLMENTS)
+    _set_status(connection, "program_enrollments", "completed", cast.COMPLETED_ENROLLMENT)
+    _set_status(connection, "program_enrollments", "withdrawn", cast.PEER_WITHDRAWN)
+    _enroll(connection, [(cast.PEER_ENROLLMENT, ALPHA, cast.PUBLISHED, cast.PEER)])
+    _set_status(connection, "programs", "archived", cast.ARCHIVED, cast.ARCHIVED_UNSEEN)
+
+
+def _enroll(connection: psycopg.Connection, enrollments: Rows) -> None:
+    rows = [(*row, person.id) for *row, person in enrollments]
+    _insert(connection, "public.program_enrollments", "id, community_id, program_id, user_id", rows)
+
+
+def _set_status(connection: psycopg.Connection, table: str, status: str, *ids: UUID) -> None:
+    update = sql.SQL("update public.{} set status = %s where id = any(%s)").format(sql.Identifier(table))
+    connection.execute(update, (status, list(ids)))

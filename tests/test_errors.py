@@ -1,0 +1,129 @@
+"""The error table: the same in the code, in the documentation and in the database's catalog."""
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from resolvers.errors import CONSTRAINTS, RAISED, SQLSTATES, Code, Refusal, face_of
+from tests.databases import Database
+
+DOCUMENT = (Path(__file__).parent.parent / "docs" / "errors.md").read_text()
+SQL = "".join(path.read_text() for path in (Path(__file__).parent.parent / "sql").glob("*.sql"))
+
+# Constraints that no client can break, and why.
+UNREACHABLE = {
+    "created by the platform's own people, with SQL": {
+        "communities_pkey",
+        "communities_slug_unique",
+        "communities_slug_format",
+        "communities_name_not_blank",
+        "communities_name_length",
+        "memberships_pkey",
+        "memberships_one_per_person",
+        "memberships_community_exists",
+        "memberships_user_exists",
+        "memberships_role_known",
+        "memberships_status_known",
+        "memberships_display_name_not_blank",
+        "memberships_display_name_length",
+        "memberships_joined_at_sane",
+        "super_admins_pkey",
+        "super_admins_user_exists",
+        "super_admins_reason_not_blank",
+        "super_admins_ends_after_it_begins",
+    },
+    "courses come by the import only": {
+        name
+        for name in re.findall(r"constraint (\w+)", SQL)
+        if name.startswith(("courses_", "course_versions_", "blocks_"))
+    },
+    "columns that clients have no grant on": {
+        "programs_pkey",
+        "programs_community_exists",
+        "programs_creator_exists",
+        "program_course_assignments_pkey",
+        "program_course_assignments_community_exists",
+        "program_enrollments_pkey",
+        "program_enrollments_attempt_positive",
+        "program_enrollments_enrolled_at_sane",
+    },
+    "states, which the triggers refuse first": {
+        "programs_status_known",
+        "programs_published_at_known",
+        "programs_archived_at_known",
+        "program_enrollments_status_known",
+        "program_enrollments_completed_at_known",
+        "program_enrollments_withdrawn_at_known",
+    },
+}
+
+
+def in_catalog(database: Database) -> set[str]:
+    """Constraints, and the unique indexes that are rules without being constraints."""
+    rows = database.run(
+        """
+        select c.conname::text from pg_constraint as c
+        join pg_namespace as n on n.oid = c.connamespace
+        where n.nspname in ('public', 'private') and c.contype <> 'n'
+        union
+        select i.indexrelid::regclass::text from pg_index as i
+        join pg_class as t on t.oid = i.indrelid join pg_namespace as n on n.oid = t.relnamespace
+        where n.nspname in ('public', 'private') and i.indisunique
+        """
+    )
+    return {name.split(".")[-1] for (name,) in rows}
+
+
+def test_a_constraint_has_a_face_or_a_reason_to_have_none(shared_database: Database) -> None:
+    reasoned = set().union(*UNREACHABLE.values())
+
+    assert in_catalog(shared_database) == set(CONSTRAINTS) | reasoned
+    assert not set(CONSTRAINTS) & reasoned
+
+
+def test_the_documentation_lists_the_codes() -> None:
+    table = DOCUMENT.split("## Broken constraints")[0]
+
+    assert re.findall(r"^\| `([A-Z_]+)` \|", table, re.MULTILINE) == list(get_args(Code))
+
+
+def test_the_documentation_lists_the_constraints() -> None:
+    documented = re.findall(r"^\| `(\w+)` \| `(\w+)` \| (?:`(\w+)`)? ?\|$", DOCUMENT, re.MULTILINE)
+
+    assert {name: (code, field or None) for name, code, field in documented} == {
+        name: (face.code, face.field) for name, face in CONSTRAINTS.items()
+    }
+
+
+def test_the_sql_raises_only_codes_that_have_a_name() -> None:
+    raised = {f"PT{status}" for status in re.findall(r"private\.refuse\(\s*'(\d{3})'", SQL)}
+
+    assert raised
+    assert raised <= set(RAISED)
+
+
+def test_our_own_words_are_shown_and_postgres_words_are_not() -> None:
+    ours = face_of(Refusal(0, "PT412", "Restore it first.", None, None), signed_in=True)
+    theirs = face_of(Refusal(0, "42P01", 'relation "secret" does not exist', None, None), signed_in=True)
+
+    assert (ours.code, ours.message) == ("FAILED_PRECONDITION", "Restore it first.")
+    assert theirs.code == "INTERNAL"
+    assert "secret" not in theirs.message
+    assert theirs.extensions["requestId"]
+
+
+@pytest.mark.parametrize("sqlstate", SQLSTATES)
+def test_every_known_refusal_has_words_of_ours(sqlstate: str) -> None:
+    error = face_of(Refusal(0, sqlstate, "words of Postgres", None, None), signed_in=True)
+
+    assert "Postgres" not in error.message
+    assert error.code == SQLSTATES[sqlstate].code
+
+
+def test_a_missing_right_means_sign_in_first_to_those_who_have_not() -> None:
+    refusal = Refusal(0, "42501", "permission denied for table programs", None, None)
+
+    assert face_of(refusal, signed_in=False).code == "UNAUTHENTICATED"
+    assert face_of(refusal, signed_in=True).code == "FORBIDDEN"

@@ -1,0 +1,87 @@
+"""Clients write the columns that are meant for them, and no other: not even an admin, not even in their own rows."""
+
+import pytest
+
+from tests import cast
+from tests.attempts import NO_PRIVILEGE, attempt, refusal
+from tests.databases import Database
+from tests.people import Person
+
+INSERTED = {
+    "programs": {"title", "description", "duration_weeks"},
+    "program_course_assignments": {"program_id", "course_id", "sequence_order", "required", "group_name"},
+    "program_enrollments": {"program_id", "user_id", "due_at"},
+}
+UPDATED = {
+    "programs": {"title", "description", "duration_weeks", "status"},
+    "program_course_assignments": {"sequence_order", "required", "group_name"},
+    "program_enrollments": {"status", "due_at"},
+}
+COLUMNS = """
+select table_name, column_name from information_schema.columns where table_schema = 'public' order by 1, 2
+"""
+
+
+@pytest.fixture
+def database(shared_database: Database) -> Database:
+    return shared_database
+
+
+@pytest.fixture(params=["learner", "admin", "super_admin"])
+def person(request: pytest.FixtureRequest) -> Person:
+    who: Person = request.getfixturevalue(f"as_{request.param}")
+    return who
+
+
+def test_no_other_column_can_be_inserted(database: Database, person: Person) -> None:
+    for table, column in database.run(COLUMNS):
+        refused = refusal(person, f"insert into public.{table} ({column}) values (null)")
+
+        # What is granted goes on to a rule or a policy; what is not, never gets there.
+        if column not in INSERTED.get(table, set()):
+            assert refused == NO_PRIVILEGE, f"{table}.{column}"
+
+
+def test_no_other_column_can_be_updated(database: Database, person: Person) -> None:
+    for table, column in database.run(COLUMNS):
+        outcome = attempt(person, f"update public.{table} set {column} = {column} where false")
+
+        allowed = column in UPDATED.get(table, set())
+        assert outcome == ("0 rows" if allowed else f"{NO_PRIVILEGE}: permission denied for table {table}")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "update public.memberships set role = 'community_admin' where user_id = auth.uid()",
+        "update public.memberships set status = 'active' where user_id = auth.uid()",
+        f"update public.program_enrollments set attempt = 9, status = 'withdrawn' where id = '{cast.ENROLLMENT}'",
+        f"update public.program_enrollments set completed_at = now() where id = '{cast.ENROLLMENT}'",
+        f"update public.program_enrollments set user_id = '{cast.PEER.id}' where id = '{cast.ENROLLMENT}'",
+        f"insert into public.program_enrollments (program_id, status) values ('{cast.OPEN_TO_ALL}', 'completed')",
+        f"insert into public.program_enrollments (program_id, attempt) values ('{cast.OPEN_TO_ALL}', 7)",
+        f"insert into public.programs (title, community_id) values ('Ours', '{cast.BETA}')",
+        f"insert into public.programs (title, created_by) values ('Not mine', '{cast.PEER.id}')",
+        "insert into public.programs (title, status, published_at) values ('At once', 'published', now())",
+        f"update public.programs set community_id = '{cast.BETA}'",
+        "update public.programs set published_at = '2000-01-01'",
+        "insert into public.communities (slug, name) values ('mine', 'Mine')",
+    ],
+)
+def test_the_favourites_are_refused(person: Person, statement: str) -> None:
+    assert refusal(person, statement) == NO_PRIVILEGE
+
+
+@pytest.mark.parametrize("status", ["pending", "active", "paused", "completed", "expired"])
+def test_learners_do_not_choose_their_status(as_learner: Person, status: str) -> None:
+    change = "update public.program_enrollments set status = %s where id = %s"
+
+    assert refusal(as_learner, change, status, cast.ENROLLMENT) == NO_PRIVILEGE
+
+
+def test_learners_do_not_set_their_own_deadline(as_learner: Person) -> None:
+    later = "update public.program_enrollments set status = 'withdrawn', due_at = '2099-01-01' where id = %s"
+    at_once = "insert into public.program_enrollments (program_id, due_at) values (%s, '2099-01-01')"
+
+    assert refusal(as_learner, later, cast.ENROLLMENT) == "PT403"
+    assert refusal(as_learner, at_once, cast.OPEN_TO_ALL) == NO_PRIVILEGE

@@ -1,0 +1,117 @@
+"""No row points into another community, and no error tells what is there: its ids are like ids of nothing."""
+
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from tests import cast
+from tests.attempts import attempt
+from tests.cast import ALPHA, BETA
+from tests.databases import Database
+from tests.people import Person
+
+# Each is asked with an id of Beta's and with an id of nothing's. `%s` is where it goes.
+QUESTIONS = {
+    "public.update_program(jsonb_build_object('id', %s::text, 'title', 'Mine'))": cast.OTHER_DRAFT,
+    "public.publish_program(jsonb_build_object('id', %s::text))": cast.OTHER_DRAFT,
+    "public.archive_program(jsonb_build_object('id', %s::text))": cast.OTHER_PUBLISHED,
+    "public.restore_program(jsonb_build_object('id', %s::text))": cast.OTHER_PUBLISHED,
+    "public.delete_program(jsonb_build_object('id', %s::text))": cast.OTHER_DRAFT,
+    "public.assign_courses(jsonb_build_object('program_id', %s::text, 'courses', '[]'::jsonb))": cast.OTHER_DRAFT,
+    f"public.assign_courses(jsonb_build_object('program_id', '{cast.DRAFT}', 'courses', "
+    "jsonb_build_array(jsonb_build_object('course_id', %s::text))))": cast.OTHER_COURSE,
+    "public.enroll(jsonb_build_object('program_id', %s::text))": cast.OTHER_PUBLISHED,
+    f"public.enroll(jsonb_build_object('program_id', '{cast.OPEN_TO_ALL}', 'user_id', %s::text))": cast.OTHER_PEER.id,
+    "public.withdraw_enrollment(jsonb_build_object('id', %s::text))": cast.OTHER_ENROLLMENT,
+}
+WRITES = {
+    "insert into public.program_enrollments (program_id) values (%s)": cast.OTHER_PUBLISHED,
+    f"insert into public.program_enrollments (program_id, user_id) values ('{cast.OPEN_TO_ALL}', %s)": (
+        cast.OTHER_PEER.id
+    ),
+    "insert into public.program_course_assignments (program_id, course_id, sequence_order) "
+    f"values (%s, '{cast.COURSE}', 9)": cast.OTHER_DRAFT,
+    "insert into public.program_course_assignments (program_id, course_id, sequence_order) "
+    f"values ('{cast.DRAFT}', %s, 9)": cast.OTHER_COURSE,
+    "update public.programs set title = 'Mine' where id = %s": cast.OTHER_DRAFT,
+    "delete from public.programs where id = %s": cast.OTHER_DRAFT,
+    "update public.program_enrollments set status = 'withdrawn' where id = %s": cast.OTHER_ENROLLMENT,
+    "delete from public.program_course_assignments where id = %s": cast.OTHER_ASSIGNMENT,
+}
+
+
+@pytest.fixture
+def database(shared_database: Database) -> Database:
+    return shared_database
+
+
+@pytest.fixture(params=["learner", "admin", "super_admin", "suspended"])
+def person(request: pytest.FixtureRequest) -> Person:
+    who: Person = request.getfixturevalue(f"as_{request.param}")
+    return who
+
+
+@pytest.mark.parametrize(("call", "theirs"), QUESTIONS.items())
+def test_functions_answer_as_if_it_did_not_exist(person: Person, call: str, theirs: UUID) -> None:
+    answer = attempt(person, f"select {call}", theirs)
+
+    assert answer == attempt(person, f"select {call}", uuid4())
+    assert not answer.endswith("rows")
+
+
+@pytest.mark.parametrize(("statement", "theirs"), WRITES.items())
+def test_statements_answer_as_if_it_did_not_exist(person: Person, statement: str, theirs: UUID) -> None:
+    answer = attempt(person, statement, theirs)
+
+    assert answer == attempt(person, statement, uuid4())
+    assert answer == "0 rows" or not answer.endswith("rows")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "insert into public.program_course_assignments (community_id, program_id, course_id, sequence_order) "
+        f"values ('{ALPHA}', '{cast.DRAFT}', '{cast.OTHER_COURSE}', 9)",
+        "insert into public.program_course_assignments (community_id, program_id, course_id, sequence_order) "
+        f"values ('{ALPHA}', '{cast.OTHER_DRAFT}', '{cast.COURSE}', 9)",
+        f"update public.program_course_assignments set community_id = '{BETA}' where id = '{cast.ASSIGNMENT}'",
+        f"update public.program_enrollments set community_id = '{BETA}' where id = '{cast.ENROLLMENT}'",
+        "insert into public.blocks (community_id, course_id, version, kind, title, position) "
+        f"values ('{ALPHA}', '{cast.OTHER_COURSE}', 1, 'page', 'Ours', 9)",
+        "insert into public.course_versions (community_id, course_id, version) "
+        f"values ('{ALPHA}', '{cast.OTHER_COURSE}', 2)",
+    ],
+)
+def test_even_the_owner_of_the_tables_cannot_link_communities(database: Database, statement: str) -> None:
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        database.run(statement)
+
+
+def test_unique_keys_do_not_tell_about_the_other_community(database: Database) -> None:
+    """What one community has, the other can have too, id and all."""
+    with database.connect() as connection, connection.transaction(force_rollback=True):
+        for id, title in connection.execute(
+            "select id, title from public.programs where community_id = %s", (BETA,)
+        ):
+            connection.execute(
+                "insert into public.programs (community_id, id, title) values (%s, %s, %s)",
+                (ALPHA, id, title),
+            )
+
+
+def test_learners_learn_nothing_about_colleagues_and_drafts(as_learner: Person) -> None:
+    enroll = "insert into public.program_enrollments (program_id, user_id) values (%s, %s)"
+    nobody, nothing = uuid4(), uuid4()
+
+    about_people = {
+        attempt(as_learner, enroll, cast.OPEN_TO_ALL, person)
+        for person in (cast.PEER.id, cast.SUSPENDED.id, cast.OTHER_PEER.id, nobody)
+    }
+    about_programs = {
+        attempt(as_learner, enroll, program, cast.LEARNER.id)
+        for program in (cast.DRAFT, cast.ARCHIVED_UNSEEN, cast.OTHER_PUBLISHED, nothing)
+    }
+
+    assert about_people == {"PT403: Only admins of the community may do this. Ask one of them."}
+    assert about_programs == {"PT404: There is no program with this id in your community."}
