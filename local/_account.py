@@ -75,7 +75,7 @@ class Place:
 def home_of(directory: Path) -> Path:
     """Where the cluster of this DATA_DIR was put, or will be unless its account cannot reach that."""
     noted = read_private_json(directory / _LOCATION)
-    return directory if noted is None else Path(str(noted.get("home")))
+    return directory if noted is None else directory / str(noted.get("home"))
 
 
 def place(directory: Path, binaries: Path) -> Place:
@@ -90,11 +90,11 @@ def place(directory: Path, binaries: Path) -> Place:
 
 
 def _home_for(account: Account, directory: Path) -> Path:
-    home = directory / "cluster"
-    if not _give_folder(home, account):
+    home = Path("cluster")  # relative, so that the whole may be moved
+    if not _give_folder(directory / home, account):
         home = _shared_home(directory, account)
     write_private_json(directory / _LOCATION, {"home": str(home)})
-    return home
+    return directory / home
 
 
 def _give_folder(home: Path, account: Account) -> bool:

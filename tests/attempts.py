@@ -3,6 +3,7 @@
 from typing import Any
 
 import psycopg
+from psycopg.rows import TupleRow
 
 from tests.people import Person
 
@@ -10,9 +11,15 @@ NO_PRIVILEGE = "42501"
 
 
 def attempt(person: Person, statement: str, *parameters: Any) -> str:
-    """In a transaction that is rolled back: `3 rows`, or the SQLSTATE with the message."""
+    """Leaves nothing behind; says `3 rows`, or the SQLSTATE with the message."""
+    with person.transaction() as connection:
+        return attempt_on(connection, statement, *parameters)
+
+
+def attempt_on(connection: psycopg.Connection[TupleRow], statement: str, *parameters: Any) -> str:
+    """The same as whoever the connection is now: for many attempts in a row."""
     try:
-        with person.transaction() as connection, connection.transaction(force_rollback=True):
+        with connection.transaction(force_rollback=True):
             return f"{connection.execute(statement, parameters or None).rowcount} rows"
     except psycopg.Error as error:
         return f"{error.sqlstate}: {error.diag.message_primary}"

@@ -1,10 +1,13 @@
 """The real server as a process of its own, started as a user starts it."""
 
 import os
+import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+
+from local.cluster import Cluster
 
 ROOT = Path(__file__).parent.parent
 
@@ -30,6 +35,17 @@ class Server:
             os.killpg(self.process.pid, with_signal)
         output, _ = self.process.communicate(timeout=30)
         return output
+
+
+@contextmanager
+def own_data_dir() -> Iterator[Path]:
+    """A DATA_DIR that is gone without a trace at the end, wherever root had to put the database."""
+    directory = Path(tempfile.gettempdir(), f"gym-server-{secrets.token_hex(6)}")
+    try:
+        yield directory
+    finally:
+        Cluster(directory).destroy()
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def free_port() -> int:

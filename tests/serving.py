@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 import uvicorn
 from starlette.types import ASGIApp
 
-from resolvers.endpoint import Answering, GraphQLEndpoint, Identifying
 from resolvers.documents import Request
+from resolvers.endpoint import Answering, GraphQLEndpoint, Identifying
 from resolvers.engine import Answer, Phase
 from resolvers.identity import Identity
 from resolvers.protocol import GuardedHttpProtocol
 from tests.signing import VERIFIER
 
 DATA = b'{"data":{"ok":true}}'
-MAX_BODY_BYTES = 4_096
+MAX_BODY_BYTES = 262_144
 PAGE = "<!doctype html><title>The page</title>"
 
 

@@ -3,6 +3,7 @@
 import json
 import uuid
 from collections.abc import AsyncIterator
+from itertools import product
 from typing import Any
 
 import httpx
@@ -10,8 +11,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from resolvers import graphiql
-from resolvers.endpoint import Identifying
 from resolvers.documents import Request
+from resolvers.endpoint import Identifying
 from resolvers.engine import Answer, Phase
 from resolvers.errors import ApiError
 from resolvers.http_response import answered
@@ -102,8 +103,8 @@ async def test_a_token_says_who_asks(client: httpx.AsyncClient, engine: NotingEn
 async def test_a_bad_token_is_refused_and_nothing_asked(
     client: httpx.AsyncClient, engine: NotingEngine, accept: str, authorization: list[str]
 ) -> None:
-    headers = [("authorization", value.encode("latin-1")) for value in authorization]
-    headers += [("content-type", JSON.encode()), ("accept", accept.encode())]
+    headers = [(b"authorization", value.encode("latin-1")) for value in authorization]
+    headers += [(b"content-type", JSON.encode()), (b"accept", accept.encode())]
 
     response = await client.post("/graphql", json=QUERY, headers=headers)
 
@@ -199,9 +200,9 @@ async def test_an_empty_parameter_in_a_url_is_none(client: httpx.AsyncClient, en
         b'{"query": "{ ok }", "variables": {"a": NaN}}',
         b'{"query": "{ ok }", "variables": {"a": -Infinity}}',
         b'{"query": "{ ok }", "variables": {"a": 1e400}}',
-        b'{"query": "{ ok }", "variables": {"a": %b}}' % (b"7" * 3_000),
-        b'{"query": "{ ok }", "variables": {"a": %b}}' % (b"[" * 2_000 + b"]" * 2_000),
-        b"[" * 4_000,
+        b'{"query": "{ ok }", "variables": {"a": %b}}' % (b"7" * 5_000),
+        b'{"query": "{ ok }", "variables": {"a": %b}}' % (b"[" * 100_000 + b"]" * 100_000),
+        b"[" * 100_000,
         b'[{"query": "{ ok }"}]',
         b"[]",
         b"query={ok}",
@@ -221,10 +222,9 @@ async def test_a_body_that_is_no_request_is_refused(
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *(("query", value) for value in (None, "", 0, False, ["{ ok }"], {"a": 1})),
-        *(("operationName", value) for value in (0, False, [], {})),
-        *(("variables", value) for value in ("{}", 0, False, [])),
-        *(("extensions", value) for value in ("{}", 0, False, [])),
+        *product(["query"], [None, "", 0, False, ["{ ok }"], {"a": 1}]),
+        *product(["operationName"], [0, False, [], {}]),
+        *product(["variables", "extensions"], ["{}", 0, False, []]),
     ],
 )
 async def test_a_part_of_the_wrong_type_is_named(
@@ -373,11 +373,13 @@ async def test_a_body_in_pieces_is_put_together_and_counted(
     client: httpx.AsyncClient, engine: NotingEngine
 ) -> None:
     async def pieces(text: bytes) -> AsyncIterator[bytes]:
-        for start in range(0, len(text), 7):
-            yield text[start : start + 7]
+        for start in range(0, len(text), 999):
+            yield text[start : start + 999]
 
     headers = {"content-type": JSON}
-    whole = await client.post("/graphql", content=pieces(json.dumps(QUERY).encode()), headers=headers)
+    whole = await client.post(
+        "/graphql", content=pieces(json.dumps(QUERY).encode().ljust(5_000)), headers=headers
+    )
     endless = await client.post("/graphql", content=pieces(b" " * MAX_BODY_BYTES * 2), headers=headers)
 
     assert (whole.status_code, engine.request.query) == (200, "{ ok }")
@@ -441,10 +443,9 @@ async def test_the_answer_has_the_type_that_the_client_likes_best(
         (Phase.REFUSED, "LIMIT_EXCEEDED", 400, 400, None),
         (Phase.REFUSED, "FORBIDDEN", 400, 400, None),
         (Phase.REFUSED, "UNAUTHENTICATED", 401, 401, (b"www-authenticate", b"Bearer")),
-        (Phase.REFUSED, "UNAVAILABLE", 503, 503, (b"retry-after", b"1")),
         (Phase.UNSAFE, "BAD_USER_INPUT", 405, 405, (b"allow", b"POST")),
-        (Phase.FAILED, "UNAVAILABLE", 503, 503, (b"retry-after", b"1")),
-        (Phase.FAILED, "INTERNAL", 500, 500, None),
+        (Phase.REFUSED, "UNAVAILABLE", 503, 503, (b"retry-after", b"1")),
+        (Phase.REFUSED, "INTERNAL", 500, 500, None),
     ],
 )
 def test_how_far_a_request_came_decides_its_status(

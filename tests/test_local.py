@@ -195,6 +195,18 @@ def test_what_a_killed_program_left_running_is_taken_over(cluster_to_be: Cluster
         assert pid_of(cluster) != left_over
 
 
+def test_it_may_be_moved(embedded: Cluster) -> None:
+    with embedded:
+        passwords = embedded.passwords
+    elsewhere = embedded.directory.rename(embedded.directory.with_name(f"{embedded.directory.name}-moved"))
+    moved = Cluster(elsewhere, port=0)
+    try:
+        with moved, superuser(moved):
+            assert moved.passwords == passwords
+    finally:
+        moved.destroy()
+
+
 def test_a_killed_server_starts_again(cluster_to_be: Cluster) -> None:
     with cluster_to_be as cluster:
         kill(pid_of(cluster))
@@ -280,7 +292,7 @@ def test_settings_that_postgres_refuses_are_shown(stopped: Cluster) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has another account run the server")
 def test_root_finds_a_place_that_the_server_reaches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A checkout and a virtual environment in a home that is closed to others, as /root is."""
+    """A checkout and its virtual environment, both in a home that is closed to others."""
     closed, shared = Path(tempfile.mkdtemp()), Path(tempfile.mkdtemp())
     shared.chmod(0o755)
     monkeypatch.setattr(_account, "_SHARED_PLACES", (shared,))

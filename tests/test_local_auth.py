@@ -15,6 +15,7 @@ import pytest
 import uvicorn
 from psycopg.types.json import Jsonb
 from starlette.applications import Starlette
+from supabase import AuthApiError, Client, create_client
 from supabase.lib.client_options import SyncClientOptions
 
 from local.auth import LocalAuth
@@ -23,7 +24,6 @@ from local.cluster import Cluster
 from local.errors import ForeignServerError, LocalError
 from local.keys import Keys
 from local.users import create_user
-from supabase import AuthApiError, Client, create_client
 from tests.clusters import new_cluster
 
 PASSWORD = "correct horse"

@@ -6,14 +6,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
 
-from tests.servers import ROOT, Server, free_port, serving
+from tests.servers import ROOT, Server, free_port, own_data_dir, serving
 
 pytestmark = pytest.mark.any_postgres
 
@@ -22,8 +21,8 @@ SIGN_INS = ("learner@demo.test", "admin@demo.test", "other-admin@demo.test", "su
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("data")) as server:
+def server() -> Iterator[Server]:
+    with own_data_dir() as data_dir, serving(data_dir) as server:
         yield server
 
 
@@ -123,23 +122,30 @@ def test_a_browser_gets_graphiql(server: Server) -> None:
     assert "graphiql" in page.text
 
 
-def test_ctrl_c_stops_server_and_database_and_the_data_stay(tmp_path: Path) -> None:
-    data_dir, port = tmp_path / "data", free_port()
-    with serving(data_dir, port) as first:
-        token = sign_in(first, "admin@demo.test")
-        created = ask(first, token, 'mutation { createProgram(input: {title: "Kept"}) { program { id } } }')[
-            "createProgram"
-        ]["program"]
-        printed = first.stop(signal.SIGINT)
+def test_ctrl_c_stops_server_and_database_and_the_data_stay() -> None:
+    port = free_port()
+    with own_data_dir() as data_dir:
+        with serving(data_dir, port) as first:
+            token = sign_in(first, "admin@demo.test")
+            created = ask(
+                first, token, 'mutation { createProgram(input: {title: "Kept"}) { program { id } } }'
+            )
+            printed = first.stop(signal.SIGINT)
+        with serving(data_dir, port) as second:
+            # The token of before the stop still holds: the key is kept too.
+            program_id = created["createProgram"]["program"]["id"]
+            found = ask(second, token, f'{{ program(id: "{program_id}") {{ title }} }}')
+            second.stop(signal.SIGTERM)
 
     assert first.process.returncode == 0
-    (dsn,) = re.findall(r"postgresql://postgres:\S+", printed)
-    with pytest.raises(psycopg.OperationalError):
-        psycopg.connect(dsn)
-    with serving(data_dir, port) as second:
-        # The token of before the stop still holds: the key is kept too.
-        found = ask(second, token, f'{{ program(id: "{created["id"]}") {{ title }} }}')
-        second.stop(signal.SIGTERM)
-
-    assert found == {"program": {"title": "Kept"}}
     assert "Traceback" not in printed
+    assert "Applying migration" in printed
+    assert found == {"program": {"title": "Kept"}}
+
+
+def test_the_database_stops_with_the_server() -> None:
+    with own_data_dir() as data_dir, serving(data_dir) as server:
+        printed = server.stop(signal.SIGINT)
+        (dsn,) = re.findall(r"postgresql://postgres:\S+", printed)
+        with pytest.raises(psycopg.OperationalError):
+            psycopg.connect(dsn)

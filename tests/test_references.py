@@ -90,14 +90,11 @@ def test_even_the_owner_of_the_tables_cannot_link_communities(database: Database
 
 def test_unique_keys_do_not_tell_about_the_other_community(database: Database) -> None:
     """What one community has, the other can have too, id and all."""
+    copy = "insert into public.programs (community_id, id, title) values (%s, %s, %s)"
     with database.connect() as connection, connection.transaction(force_rollback=True):
-        for id, title in connection.execute(
-            "select id, title from public.programs where community_id = %s", (BETA,)
-        ):
-            connection.execute(
-                "insert into public.programs (community_id, id, title) values (%s, %s, %s)",
-                (ALPHA, id, title),
-            )
+        theirs = connection.execute("select id, title from public.programs where community_id = %s", (BETA,))
+        for program, title in theirs.fetchall():
+            connection.execute(copy, (ALPHA, program, title))
 
 
 def test_learners_learn_nothing_about_colleagues_and_drafts(as_learner: Person) -> None:
