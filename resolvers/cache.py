@@ -1,4 +1,4 @@
-"""A cache with an end: the most recently used entries, up to a number."""
+"""A cache with an end: the most recently used entries, up to a number and a weight."""
 
 from collections import OrderedDict
 from typing import Generic, TypeVar
@@ -8,22 +8,28 @@ Value = TypeVar("Value")
 
 
 class Cache(Generic[Key, Value]):
-    """Keeps at most `most` entries and drops the one that was not asked for the longest."""
+    """Keeps at most `most` entries that weigh at most `heaviest` together; drops what was not asked for longest."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, heaviest: int) -> None:
         self._most = most
-        self._entries: OrderedDict[Key, Value] = OrderedDict()
+        self._heaviest = heaviest
+        self._weight = 0
+        self._entries: OrderedDict[Key, tuple[Value, int]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def find(self, key: Key) -> Value | None:
-        value = self._entries.get(key)
-        if value is not None:
-            self._entries.move_to_end(key)
-        return value
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        self._entries.move_to_end(key)
+        return entry[0]
 
-    def keep(self, key: Key, value: Value) -> None:
-        self._entries[key] = value
-        if len(self._entries) > self._most:
-            self._entries.popitem(last=False)
+    def keep(self, key: Key, value: Value, weight: int) -> None:
+        _, replaced = self._entries.pop(key, (None, 0))
+        self._entries[key] = (value, weight)
+        self._weight += weight - replaced
+        while len(self._entries) > self._most or self._weight > self._heaviest:
+            _, (_, dropped) = self._entries.popitem(last=False)
+            self._weight -= dropped

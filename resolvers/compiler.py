@@ -117,10 +117,9 @@ class Writer:
 
     def _joined_row(self, selected: Selected, model: FieldModel, owner: Row) -> str:
         row = self.row(model.type_name)
-        place = len(owner.joins)
         written = self.object(self.below(selected, model.type_name), row)
-        # Before the joins of the row itself, which refer to it; RLS may hide it, whatever its foreign key says.
-        owner.joins.insert(place, f"left join {row.source} on {self.matching(model, row, owner)}")
+        # RLS may hide the row, whatever its foreign key says. The joins of the row itself refer to it and come after.
+        owner.joins.append(f"left join {row.source} on {self.matching(model, row, owner)}")
         owner.joins.extend(row.joins)
         return f"case when {row.alias}.id is null then 'null' else {written} end"
 

@@ -26,6 +26,8 @@ from resolvers.model import Model
 
 MOST_ERRORS = 5
 MOST_DOCUMENTS = 1_000
+# Characters of all cached documents together; parsed, one takes about 150 bytes.
+MOST_CHARACTERS = 500_000
 
 
 @dataclass(frozen=True)
@@ -85,14 +87,14 @@ class Documents:
         self._schema = model.schema
         self._limits = most
         self._max_tokens = max_tokens
-        self._valid: Cache[str, DocumentNode] = Cache(MOST_DOCUMENTS)
+        self._valid: Cache[str, DocumentNode] = Cache(MOST_DOCUMENTS, MOST_CHARACTERS)
 
     def read(self, request: Request) -> Operation:
         """Raises ApiError, InvalidError or GraphQLError (syntax) for what cannot be run."""
         document = self._valid.find(request.query)
         if document is None:
             document = self._parse(request.query)
-            self._valid.keep(request.query, document)
+            self._valid.keep(request.query, document, len(request.query))
         node = _operation(document, request.operation_name)
         if node.operation is OperationType.MUTATION and request.read_only:
             raise MutationByGetError

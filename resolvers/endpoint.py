@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from starlette.types import Receive, Scope, Send
@@ -80,7 +81,12 @@ class GraphQLEndpoint:
             response = refused(error, media_type or GRAPHQL_RESPONSE)
         except Exception as error:
             response = refused(internal(error), media_type or GRAPHQL_RESPONSE)
-        await response.send(send, request_id)
+        await send(response.start(request_id))
+        await send({"type": "http.response.body", "body": response.body, "more_body": response.status == 413})
+        if response.status == 413:
+            # Ending here would reset a connection that the client still writes to, and it might lose the answer.
+            await self._discard_body(receive)
+            await send({"type": "http.response.body"})
 
     def _wants_page(self, scope: Scope, accept: bytes) -> bool:
         return (
@@ -137,6 +143,12 @@ class GraphQLEndpoint:
                 raise self._too_large()
             if not message.get("more_body", False):
                 return body
+
+    async def _discard_body(self, receive: Receive) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._body_timeout_seconds):
+                while (await receive()).get("more_body"):
+                    pass
 
     def _too_large(self) -> HttpError:
         message = f"The body is larger than {self._max_body_bytes} bytes. Send less at once."

@@ -24,6 +24,8 @@ from resolvers.model import Model
 from resolvers.plan import Plan, RootField, Statement
 
 MOST_PLANS = 2_000
+# Characters of the SQL and the documents of all cached plans together.
+MOST_CHARACTERS = 10_000_000
 
 
 class Phase(Enum):
@@ -71,7 +73,7 @@ class Engine:
         self._policy = policy
         self._cursor_secret = cursor_secret
         self._documents = Documents(model, policy.limits, policy.max_tokens)
-        self._plans: Cache[tuple[Any, ...], Plan] = Cache(MOST_PLANS)
+        self._plans: Cache[tuple[Any, ...], Plan] = Cache(MOST_PLANS, MOST_CHARACTERS)
 
     async def answer(self, request: Request, identity: Identity, *, compiled: bool = True) -> Answer:
         """The answer to a request. Never raises: what goes wrong stands in the answer.
@@ -108,7 +110,7 @@ class Engine:
         plan = self._plans.find(key)
         if plan is None:
             plan = compile_operation(self._model, operation.node, operation.fragments, operation.variables)
-            self._plans.keep(key, plan)
+            self._plans.keep(key, plan, len(query) + plan.length)
         return plan
 
     async def _check_introspection(self, plan: Plan, identity: Identity) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import orjson
-from starlette.types import Send
+from starlette.types import Message
 
 from resolvers.engine import Answer, Phase
 from resolvers.errors import ApiError, Code, formatted
@@ -50,10 +50,9 @@ class Response:
     body: bytes
     headers: tuple[Header, ...] = ()
 
-    async def send(self, send: Send, request_id: str) -> None:
+    def start(self, request_id: str) -> Message:
         headers = all_headers(self.media_type, len(self.body), request_id, self.headers)
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": self.body})
+        return {"type": "http.response.start", "status": self.status, "headers": headers}
 
 
 def answered(answer: Answer, media_type: str) -> Response:

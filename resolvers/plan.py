@@ -75,6 +75,11 @@ class Plan:
         """Whether graphql-core has to run, over the compiled data: for introspection."""
         return any(field.python for field in self.fields)
 
+    @property
+    def length(self) -> int:
+        """Characters of SQL."""
+        return sum(len(template.sql) for field in self.fields for template in field.templates)
+
     def check_cost(self, bound: Bound, most: int) -> None:
         """Raises LIMIT_EXCEEDED when the `first` arguments multiply to too many nodes."""
         nodes = sum(page.nodes(bound) for page in self.pages)

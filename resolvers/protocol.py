@@ -9,7 +9,8 @@ from enum import Enum, auto
 from itertools import chain
 from typing import ClassVar
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from resolvers.http_response import HttpError, all_headers, error_body
 from resolvers.media_types import JSON
@@ -41,6 +42,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     _refusal: HttpError | None = None
     _withheld = 0  # bytes since the parser last passed something on
     _deaf = False
+    _answering: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -48,6 +50,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._abandon_request()  # uvicorn tells only the last of several pipelined ones
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -69,6 +72,10 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn has one message for everything
         self._refuse(self._refusal or _MALFORMED)
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
     # Parser callbacks
 
     def on_message_begin(self) -> None:
@@ -79,7 +86,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._refusal = self._too_long()
         if self._refusal is not None:
-            raise self._refusal  # stops the parser, and comes back through send_400_response
+            raise ValueError  # stops the parser, which then calls send_400_response
         # A copy: uvicorn would add a body's trailers to the headers that have been checked.
         self.scope["headers"] = list(self.headers)
         super().on_headers_complete()
@@ -105,7 +112,9 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
     def _notice_stray_bytes(self) -> None:
         """Line ends between requests, or a body nobody read, stop uvicorn's keep-alive timer: they start ours."""
-        if self._awaited is _Awaited.NOTHING and (self.cycle is None or self.cycle.response_complete):
+        if self._awaited is _Awaited.NOTHING and (
+            self._answering is None or self._answering.response_complete
+        ):
             self._awaited = _Awaited.FIRST_BYTE
 
     def _set_timer(self) -> None:
@@ -125,30 +134,35 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         if self._awaited is _Awaited.REST_OF_HEAD:
             self._refuse(_HEAD_TOO_SLOW)
         else:
-            self.transport.close()
+            self._hang_up()
 
     def _refuse(self, error: HttpError) -> None:
-        """Answers, if it is this request's turn, and closes the connection."""
+        """Closes the connection, with an answer if it is this request's turn."""
+        if self.transport.is_closing():
+            return
         self._deaf = True
         self._stop_timer()
-        if self._awaited is _Awaited.REST_OF_BODY:
-            self._abandon_request(error)
-        elif self._is_answering():
-            self.cycle.keep_alive = False  # earlier requests get their answers; then uvicorn closes
+        answering = self._answering if self._answering and not self._answering.response_complete else None
+        if self._awaited is not _Awaited.REST_OF_BODY:
+            if answering is None:
+                self._answer_and_close(error)
+            else:
+                self.cycle.keep_alive = False  # earlier requests get their answers; then uvicorn closes
+        elif answering is None or answering is not self.cycle or answering.response_started:
+            self._hang_up()
         else:
+            self._abandon_request()
             self._answer_and_close(error)
 
-    def _abandon_request(self, error: HttpError) -> None:
-        """Takes a request away from the application, which waits for a body that cannot be read."""
-        if not self._is_answering() or self.cycle.response_started or self.pipeline:
-            self.transport.close()
-            return
-        self.cycle.disconnected = True
-        self.cycle.message_event.set()
-        self._answer_and_close(error)
+    def _hang_up(self) -> None:
+        self._abandon_request()
+        self.transport.close()
 
-    def _is_answering(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
+    def _abandon_request(self) -> None:
+        """Tells the application that nobody waits for its answer."""
+        if self._answering is not None:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
 
     def _answer_and_close(self, error: HttpError) -> None:
         body = error_body(error)
