@@ -6,11 +6,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 import uvicorn
+from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 
 from jobs import oulad
 from local.demo import DEMO_PASSWORD, SIGN_INS, load_demo
@@ -67,19 +69,32 @@ def main() -> None:
     """Runs a command; what the user can mend is one line, not a traceback."""
     try:
         app()
+    except ValidationError as error:
+        wrong = (
+            f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']} (it is {e['input']!r})"
+            for e in error.errors()
+        )
+        _end_with("; ".join(wrong))
     except (LocalError, oulad.ImportFailed, ValueError) as error:
-        console.print(f"[bold red]Error:[/] {error}", highlight=False, soft_wrap=True)
-        raise SystemExit(1) from None
+        _end_with(str(error))
+
+
+def _end_with(message: str) -> NoReturn:
+    # A message may quote a file, in which rich would take brackets for its own.
+    console.print(f"Error: {escape(message)}", style="red", highlight=False, soft_wrap=True)
+    raise SystemExit(1)
 
 
 @contextmanager
 def _running_or_started(settings: Settings) -> Iterator[str]:
     """The local database as role `postgres`: the one that `make run` keeps up, or one for this command alone."""
     try:
-        yield attach(settings).admin_database_url
+        running = attach(settings)
     except LocalError:
         with start(settings, _report) as platform:
             yield platform.admin_database_url
+    else:
+        yield running.admin_database_url
 
 
 def _require_free_port(settings: Settings) -> None:
