@@ -7,8 +7,8 @@ from uuid import UUID
 
 import strawberry
 
+from resolvers.relay import Connection
 from resolvers.sources import (
-    Connection,
     computed,
     connection,
     contains,
@@ -39,12 +39,6 @@ class MembershipStatus(Enum):
     ACTIVE = "active"
     SUSPENDED = "suspended"
     LEFT = "left"
-
-
-@strawberry.enum(description="Up or down.")
-class OrderDirection(Enum):
-    ASC = "asc"
-    DESC = "desc"
 
 
 @table("public.communities", tenant=False)

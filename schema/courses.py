@@ -6,8 +6,8 @@ from uuid import UUID
 
 import strawberry
 
-from resolvers.sources import Connection, by_id, connection, contains, one_of, table, to_many
-from schema.communities import OrderDirection
+from resolvers.relay import Connection, OrderDirection
+from resolvers.sources import by_id, connection, contains, one_of, table, to_many
 
 
 @strawberry.enum(description="Drafts are seen by admins only.")

@@ -7,7 +7,8 @@ from uuid import UUID
 
 import strawberry
 
-from resolvers.sources import Connection, changed, connection, equals, mutation, one_of, table, to_one
+from resolvers.relay import Connection
+from resolvers.sources import changed, connection, equals, mutation, one_of, table, to_one
 from schema.communities import Member
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import strawberry
 
+from resolvers.relay import Connection, OrderDirection
 from resolvers.sources import (
-    Connection,
     by_id,
     changed,
     changed_id,
@@ -21,7 +21,7 @@ from resolvers.sources import (
     to_many,
     to_one,
 )
-from schema.communities import Member, OrderDirection
+from schema.communities import Member
 from schema.courses import Course
 from schema.enrollments import EnrollmentFilter, ProgramEnrollment
 
