@@ -5,6 +5,8 @@ from types import TracebackType
 
 from starlette.types import Receive
 
+_AGAIN_SECONDS = 0.5
+
 
 class ClientLeftError(Exception):
     """The client closed its connection before it had its answer."""
@@ -20,7 +22,7 @@ class WhileClientWaits:
         self._receive = receive
         self._patience = patience
         self._watch: asyncio.Task[None] | None = None
-        self._left = False
+        self._cancelled = 0
 
     def __enter__(self) -> None:
         task = asyncio.current_task()
@@ -35,7 +37,10 @@ class WhileClientWaits:
         self._timer.cancel()
         if self._watch is not None:
             self._watch.cancel()
-        if self._left and self._task.uncancel() == 0 and kind is asyncio.CancelledError:
+        others = self._task.cancelling() - self._cancelled
+        for _ in range(self._cancelled):
+            self._task.uncancel()
+        if self._cancelled and not others and kind is asyncio.CancelledError:
             raise ClientLeftError from None
 
     def _start(self) -> None:
@@ -44,5 +49,8 @@ class WhileClientWaits:
     async def _wait_for_disconnect(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self._left = True
-        self._task.cancel()
+        while True:
+            self._cancelled += 1
+            self._task.cancel()
+            # Before Python 3.12, wait_for loses a cancellation that comes with its result; psycopg's pool uses it.
+            await asyncio.sleep(_AGAIN_SECONDS)

@@ -13,6 +13,9 @@ create table public.communities (
     constraint communities_name_not_blank check (name ~ '\S'),
     constraint communities_name_length check (char_length(name) <= 200)
 );
+-- Closed from its first moment, as every table: older Supabase projects grant new tables to every client, and the
+-- policies come with a later migration.
+alter table public.communities enable row level security;
 comment on table public.communities is 'A tenant: every other table belongs to exactly one of them.';
 comment on column public.communities.time_zone is 'IANA name; days and weeks of this community begin by it.';
 
@@ -39,6 +42,7 @@ create table public.memberships (
     constraint memberships_display_name_length check (char_length(display_name) <= 200),
     constraint memberships_joined_at_sane check (joined_at between '1970-01-01 00:00+00' and '9999-12-31 00:00+00')
 );
+alter table public.memberships enable row level security;
 comment on table public.memberships is 'One person in one community, with the role that the policies go by.';
 
 -- The policies look a caller up by user_id alone, and a person lists their own memberships.
@@ -59,4 +63,5 @@ create table private.super_admins (
     constraint super_admins_reason_not_blank check (reason ~ '\S'),
     constraint super_admins_ends_after_it_begins check (expires_at > granted_at)
 );
+alter table private.super_admins enable row level security;
 comment on table private.super_admins is 'People of the platform who may act in any community, one at a time.';

@@ -17,6 +17,7 @@ create table public.courses (
     constraint courses_title_length check (char_length(title) <= 200),
     constraint courses_description_length check (char_length(description) <= 10000)
 );
+alter table public.courses enable row level security;
 comment on table public.courses is 'A course; what is in it stands in its versions.';
 comment on column public.courses.version is 'The version that new learners get.';
 
@@ -40,6 +41,7 @@ create table public.course_versions (
     constraint course_versions_version_positive check (version >= 1),
     constraint course_versions_published_at_known check (published = (published_at is not null))
 );
+alter table public.course_versions enable row level security;
 comment on table public.course_versions is 'One state of a course''s content; does not change once published.';
 
 -- Deferred: a course and its first version come into being together.
@@ -96,6 +98,7 @@ create table public.blocks (
     constraint blocks_weight_range check (weight > 0 and weight <= 100000),
     constraint blocks_completion_mode_known check (completion_mode in ('completable', 'aggregator', 'excluded'))
 );
+alter table public.blocks enable row level security;
 comment on table public.blocks is 'A piece of a course version: chapter, page, video, quiz. Its id stays the same across versions.';
 comment on column public.blocks.position is 'Place in the reading order of the version, from 1.';
 comment on column public.blocks.completion_mode is

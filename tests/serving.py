@@ -47,6 +47,10 @@ class NotingEngine:
             raise self.answer_
         return self.answer_
 
+    def reset(self) -> None:
+        self.answer_, self.seconds, self.cancelled = Answer(Phase.EXECUTED, DATA), 0, 0
+        self.asked.clear()
+
     @property
     def request(self) -> Request:
         """The one request that came this far."""

@@ -40,6 +40,17 @@ def test_clients_make_nothing_not_even_temporary(migrated: Database) -> None:
     assert migrated.run(RULES["clients make nothing"]) == []
 
 
+def test_tables_are_closed_before_their_policies_come(cluster: Cluster) -> None:
+    """Between two migrations time passes, and the second one may fail."""
+    with fresh_database(cluster) as database:
+        apply(database, [path for path in order() if path not in policy_files()])
+
+        open_tables = (
+            "select relname from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r' "
+        )
+        assert database.run(open_tables + "and not relrowsecurity") == []
+
+
 def test_policy_files_can_be_applied_again(reviewed: Database) -> None:
     once = dump(reviewed)
 

@@ -1,6 +1,7 @@
 """The published keys: fetched, rotated, removed, and what a failing or hostile endpoint can do (nothing)."""
 
 import asyncio
+import gzip
 import inspect
 import json
 import threading
@@ -20,6 +21,7 @@ from resolvers.jwks import PublishedKeySet
 from resolvers.keys import public_keys
 from tests.signing import (
     ABSENT,
+    ALGORITHMS,
     EC_KEY,
     ISSUER,
     JWKS,
@@ -234,7 +236,9 @@ def faults(endpoint: Endpoint) -> dict[str, Answer]:
         "deep": answering(b'{"keys": ' + b"[" * 100_000),
         "cut off": answering(json.dumps(JWKS).encode(), headers={"Content-Length": "99999"}),
         "too large": answering(b" " * 300_000 + json.dumps(JWKS).encode()),
-        "compressed": answering(b"\x1f\x8b\x08", headers={"Content-Encoding": "gzip"}),
+        "compressed": answering(
+            gzip.compress(json.dumps(JWKS).encode()), headers={"Content-Encoding": "gzip"}
+        ),
         "closed": lambda request: request.connection.close(),
         "8 s slow": endpoint.hang,
         "dripping": endpoint.drip,
@@ -278,7 +282,7 @@ async def test_without_any_keys_nobody_is_let_in_until_they_come(endpoint: Endpo
         with pytest.raises(ApiError) as caught:
             await accepted(token(), by=verifier)
         assert caught.value.code == "UNAVAILABLE"
-        await refusal_of(token(header={"alg": "none"}), NOT_SIGNED, by=verifier)
+        await refusal_of(token(header={"alg": "PS256", "kid": "es256"}), NOT_SIGNED, by=verifier)
         assert await verifier.identify([]) == ANONYMOUS
 
         endpoint.answer = publishing(*JWKS["keys"])
@@ -311,7 +315,7 @@ UNUSABLE: dict[str, Any] = {
     "a secret": {"kty": "oct", "kid": "odd", "k": encoded(SECRET.encode()), "alg": "HS256"},
     "for encryption": as_jwk(EC_KEY, "ES256", kid="odd", use="enc"),
     "for signing": as_jwk(EC_KEY, "ES256", kid="odd", key_ops=["sign"]),
-    "private": {**as_jwk(EC_KEY, "ES256", kid="odd"), "d": encoded(bytes(31) + b"\1")},
+    "private": {**ALGORITHMS["ES256"].to_jwk(EC_KEY, as_dict=True), "kid": "odd"},
     "another algorithm": as_jwk(RSA_KEY, "RS256", kid="odd", alg="PS256"),
     "null algorithm": as_jwk(RSA_KEY, "RS256", kid="odd", alg=None),
     "P-384": as_jwk(ec.generate_private_key(ec.SECP384R1()), "ES384", kid="odd"),
@@ -362,3 +366,15 @@ async def test_a_project_url_is_all_that_is_needed(endpoint: Endpoint) -> None:
         await verifier.close()
 
     assert endpoint.paths == ["/auth/v1/.well-known/jwks.json"]
+
+
+@pytest.mark.parametrize("secret", [None, SECRET], ids=["without secret", "with secret"])
+async def test_an_empty_set_is_believed_only_where_a_secret_signs(
+    endpoint: Endpoint, secret: str | None
+) -> None:
+    endpoint.answer = publishing()
+    verifier = Verifier.from_settings(environment(supabase_url=endpoint.url, jwt_secret=secret))
+    await verifier.open()
+
+    assert verifier.ready is (secret is not None)
+    await verifier.close()

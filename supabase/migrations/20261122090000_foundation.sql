@@ -71,6 +71,9 @@ create table public.communities (
     constraint communities_name_not_blank check (name ~ '\S'),
     constraint communities_name_length check (char_length(name) <= 200)
 );
+-- Closed from its first moment, as every table: older Supabase projects grant new tables to every client, and the
+-- policies come with a later migration.
+alter table public.communities enable row level security;
 comment on table public.communities is 'A tenant: every other table belongs to exactly one of them.';
 comment on column public.communities.time_zone is 'IANA name; days and weeks of this community begin by it.';
 
@@ -97,6 +100,7 @@ create table public.memberships (
     constraint memberships_display_name_length check (char_length(display_name) <= 200),
     constraint memberships_joined_at_sane check (joined_at between '1970-01-01 00:00+00' and '9999-12-31 00:00+00')
 );
+alter table public.memberships enable row level security;
 comment on table public.memberships is 'One person in one community, with the role that the policies go by.';
 
 -- The policies look a caller up by user_id alone, and a person lists their own memberships.
@@ -117,6 +121,7 @@ create table private.super_admins (
     constraint super_admins_reason_not_blank check (reason ~ '\S'),
     constraint super_admins_ends_after_it_begins check (expires_at > granted_at)
 );
+alter table private.super_admins enable row level security;
 comment on table private.super_admins is 'People of the platform who may act in any community, one at a time.';
 
 -- Who is asking, and in which community: the questions that every policy asks, and what a new token says.
@@ -329,6 +334,7 @@ create table public.courses (
     constraint courses_title_length check (char_length(title) <= 200),
     constraint courses_description_length check (char_length(description) <= 10000)
 );
+alter table public.courses enable row level security;
 comment on table public.courses is 'A course; what is in it stands in its versions.';
 comment on column public.courses.version is 'The version that new learners get.';
 
@@ -352,6 +358,7 @@ create table public.course_versions (
     constraint course_versions_version_positive check (version >= 1),
     constraint course_versions_published_at_known check (published = (published_at is not null))
 );
+alter table public.course_versions enable row level security;
 comment on table public.course_versions is 'One state of a course''s content; does not change once published.';
 
 -- Deferred: a course and its first version come into being together.
@@ -408,6 +415,7 @@ create table public.blocks (
     constraint blocks_weight_range check (weight > 0 and weight <= 100000),
     constraint blocks_completion_mode_known check (completion_mode in ('completable', 'aggregator', 'excluded'))
 );
+alter table public.blocks enable row level security;
 comment on table public.blocks is 'A piece of a course version: chapter, page, video, quiz. Its id stays the same across versions.';
 comment on column public.blocks.position is 'Place in the reading order of the version, from 1.';
 comment on column public.blocks.completion_mode is
@@ -442,6 +450,7 @@ create table public.programs (
     constraint programs_published_at_known check ((status = 'draft') = (published_at is null)),
     constraint programs_archived_at_known check ((status = 'archived') = (archived_at is not null))
 );
+alter table public.programs enable row level security;
 comment on table public.programs is 'A path of courses with a beginning and an end.';
 comment on column public.programs.duration_weeks is 'Planned length in weeks, 1 to 520.';
 
@@ -528,6 +537,7 @@ create table public.program_course_assignments (
     constraint program_course_assignments_group_not_blank check (group_name ~ '\S'),
     constraint program_course_assignments_group_length check (char_length(group_name) <= 100)
 );
+alter table public.program_course_assignments enable row level security;
 comment on table public.program_course_assignments is 'The courses of a program in their order.';
 
 create index program_course_assignments_course_idx on public.program_course_assignments (community_id, course_id);
@@ -746,6 +756,7 @@ create table public.program_enrollments (
     constraint program_enrollments_completed_at_known check ((status = 'completed') <= (completed_at is not null)),
     constraint program_enrollments_withdrawn_at_known check ((status = 'withdrawn') = (withdrawn_at is not null))
 );
+alter table public.program_enrollments enable row level security;
 comment on table public.program_enrollments is 'A person''s way through a program; a further try is a further row.';
 comment on column public.program_enrollments.attempt is 'Counts a person''s enrolments in one program, from 1.';
 

@@ -1,0 +1,15 @@
+"""Which communities' rows somebody gets to see, over all tables that have any."""
+
+from uuid import UUID
+
+from tests.people import Person
+
+TENANT_TABLES = (
+    *("memberships", "courses", "course_versions", "blocks"),
+    *("programs", "program_course_assignments", "program_enrollments"),
+)
+SEEN = " union all ".join(f"select '{table}', community_id from public.{table}" for table in TENANT_TABLES)
+
+
+def communities_seen(person: Person) -> set[UUID]:
+    return {community for _, community in person.sql(SEEN)}
