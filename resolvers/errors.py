@@ -126,6 +126,9 @@ RAISED: dict[str, Code] = {
 SQLSTATES: dict[str, Face] = {
     "42501": Face("FORBIDDEN", "You may not do this in your community. Ask one of its admins."),
     "23505": Face("CONFLICT", "This exists already."),
+    "23503": Face("NOT_FOUND", "This names something that is not in your community. Check its id."),
+    "23001": Face("FAILED_PRECONDITION", "Something else still needs this. Remove that first."),
+    "23514": Face("BAD_USER_INPUT", "A value is outside what is allowed."),
     "23P01": Face("CONFLICT", "This overlaps with something that exists already."),
     "22P02": Face("BAD_USER_INPUT", "A value has the wrong form for its type."),
     "22003": Face("BAD_USER_INPUT", "A number is out of range."),
