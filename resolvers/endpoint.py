@@ -60,7 +60,7 @@ class GraphQLEndpoint:
         self._verifier = verifier
         self._max_body_bytes = max_body_bytes
         self._body_timeout_seconds = body_timeout_seconds
-        self._page = page.encode() if page is not None else None
+        self._page = Response(200, HTML, page.encode(), _PAGE_HEADERS) if page is not None else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = str(uuid.uuid4())
@@ -69,8 +69,8 @@ class GraphQLEndpoint:
         accept = b",".join(headers.get(b"accept", ()))
         media_type = preferred(accept, _ANSWERS)
         try:
-            if self._wants_page(scope, accept):
-                response = self._page_response()
+            if self._page is not None and _wants_page(scope, accept):
+                response = self._page
             elif media_type is None:
                 raise HttpError(406, f"Accept {GRAPHQL_RESPONSE} or {JSON}: answers come in nothing else.")
             else:
@@ -81,23 +81,7 @@ class GraphQLEndpoint:
             response = refused(error, media_type or GRAPHQL_RESPONSE)
         except Exception as error:
             response = refused(internal(error), media_type or GRAPHQL_RESPONSE)
-        await send(response.start(request_id))
-        await send({"type": "http.response.body", "body": response.body, "more_body": response.status == 413})
-        if response.status == 413:
-            # Ending here would reset a connection that the client still writes to, and it might lose the answer.
-            await self._discard_body(receive)
-            await send({"type": "http.response.body"})
-
-    def _wants_page(self, scope: Scope, accept: bytes) -> bool:
-        return (
-            self._page is not None
-            and scope["method"] == "GET"
-            and preferred(accept, _ANSWERS_AND_PAGE) == HTML
-            and not http_request.has_query(scope["query_string"])
-        )
-
-    def _page_response(self) -> Response:
-        return Response(200, HTML, self._page or b"", _PAGE_HEADERS)
+        await self._send(response, request_id, receive, send)
 
     async def _answer(
         self, scope: Scope, headers: dict[bytes, list[bytes]], receive: Receive, media_type: str
@@ -144,6 +128,15 @@ class GraphQLEndpoint:
             if not message.get("more_body", False):
                 return body
 
+    async def _send(self, response: Response, request_id: str, receive: Receive, send: Send) -> None:
+        too_large = response.status == 413
+        await send(response.start(request_id))
+        await send({"type": "http.response.body", "body": response.body, "more_body": too_large})
+        if too_large:
+            # Ending before would reset a connection that the client still writes to: it might lose the answer.
+            await self._discard_body(receive)
+            await send({"type": "http.response.body"})
+
     async def _discard_body(self, receive: Receive) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._body_timeout_seconds):
@@ -153,6 +146,14 @@ class GraphQLEndpoint:
     def _too_large(self) -> HttpError:
         message = f"The body is larger than {self._max_body_bytes} bytes. Send less at once."
         return HttpError(413, message, code="LIMIT_EXCEEDED")
+
+
+def _wants_page(scope: Scope, accept: bytes) -> bool:
+    return (
+        scope["method"] == "GET"
+        and preferred(accept, _ANSWERS_AND_PAGE) == HTML
+        and not http_request.has_query(scope["query_string"])
+    )
 
 
 def _headers(scope: Scope) -> dict[bytes, list[bytes]]:

@@ -82,7 +82,7 @@ def endpoint(
 class QuickProtocol(GuardedHttpProtocol):
     """The limits in time shortened, so that tests need not wait for them."""
 
-    head_seconds = 0.5
+    head_seconds = 0.8
     body_seconds = 1
     linger_seconds = 0.3
 

@@ -1,12 +1,13 @@
 """What compiles to what: statements counted, fields merged, pages turned, and hostile documents refused."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests import cast
-from tests.api import Api
+from tests.api import POLICY, Api, api_of
 from tests.databases import Database
 from tests.people import Person
 
@@ -262,3 +263,25 @@ async def test_one_plan_serves_many_callers(
 
     assert all(len(bodies) == 1 for bodies in answers.values())
     assert len(set.union(*answers.values())) == 3
+
+
+async def test_an_error_does_not_repeat_all_that_was_sent(api: Api, as_admin: Person) -> None:
+    for reply in (
+        await api.ask(as_admin, "{ " + "x" * 100_000 + " }"),
+        await api.ask(as_admin, "query ($id: UUID!) { program(id: $id) { id } }", id="y" * 100_000),
+    ):
+        assert len(reply.error["message"]) <= 500
+
+
+async def test_in_production_introspection_is_for_admins(
+    database: Database, as_admin: Person, as_learner: Person, as_anon: Person
+) -> None:
+    async with api_of(database, replace(POLICY, introspection_for_all=False)) as api:
+        for query in (
+            "{ __schema { queryType { name } } }",
+            '{ ...F } fragment F on Query { __type(name: "X") { name } }',
+        ):
+            assert "errors" not in (await api.ask(as_admin, query)).json
+            for person in (as_learner, as_anon):
+                assert (await api.ask(person, query)).code == "FORBIDDEN"
+        assert (await api.ask(as_learner, "{ __typename }")).data == {"__typename": "Query"}
