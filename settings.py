@@ -82,7 +82,7 @@ class Settings(BaseSettings):
     max_nodes: int = Field(5_000, ge=1, description="Most nodes that the `first` arguments multiply to.")
     max_body_bytes: int = Field(262_144, ge=1_024, description="Largest request body.")
     body_timeout_seconds: float = Field(
-        10, gt=0, description="Longest a client may take to send its request."
+        10, gt=0, le=14, description="Longest a client may take to send its body."
     )
 
     @property

@@ -89,6 +89,8 @@ class Engine:
             return _refused(error, phase=Phase.UNSAFE)
         except (ApiError, GraphQLError) as error:
             return _refused(error)
+        except Refusal as refusal:
+            return _refused(face_of(refusal, signed_in=identity.role != "anon"))
         except RecursionError:
             return _refused(ApiError("LIMIT_EXCEEDED", "The request is nested too deeply. Flatten it."))
         except Exception as error:

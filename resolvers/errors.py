@@ -23,6 +23,8 @@ Code = Literal[
     "INTERNAL",
 ]
 
+LONGEST_MESSAGE = 500
+
 log = structlog.get_logger(__name__)
 
 # Where graphql-core says which part of a variable is wrong.
@@ -187,6 +189,11 @@ def internal(cause: BaseException) -> ApiError:
     )
 
 
+def shortened(message: str) -> str:
+    """A message without the bulk of what it quotes: graphql-core repeats names and values whole."""
+    return message if len(message) <= LONGEST_MESSAGE else f"{message[: LONGEST_MESSAGE - 1]}…"
+
+
 def formatted(error: ApiError | GraphQLError, path: list[str | int] | None = None) -> dict[str, Any]:
     """An error as it stands in an answer. A GraphQLError is one that graphql-core found in the request."""
     if isinstance(error, ApiError):
@@ -196,7 +203,7 @@ def formatted(error: ApiError | GraphQLError, path: list[str | int] | None = Non
     if inside_variable:
         extensions["field"] = inside_variable[1]
     # graphql-core's hints are off where they name parts of the schema; this one would be the last.
-    message = error.message.split(" Did you mean ")[0]
+    message = shortened(error.message.split(" Did you mean ")[0])
     shown: dict[str, Any] = {"message": message, "extensions": extensions}
     if error.locations:
         shown["locations"] = [{"line": at.line, "column": at.column} for at in error.locations]
