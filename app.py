@@ -76,7 +76,13 @@ def _platform(settings: Settings) -> tuple[str, Verifier, LocalAuth | None]:
 
 def _policy(settings: Settings) -> Policy:
     limits = Limits(settings.max_depth, settings.max_aliases, settings.max_root_fields, settings.max_tokens)
-    return Policy(limits, settings.max_tokens, settings.max_nodes, settings.environment == "development")
+    return Policy(
+        limits,
+        settings.max_tokens,
+        settings.max_nodes,
+        settings.max_cost,
+        settings.environment == "development",
+    )
 
 
 def _cursor_secret(settings: Settings, database_url: str) -> bytes:

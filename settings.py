@@ -80,6 +80,11 @@ class Settings(BaseSettings):
     max_aliases: int = Field(30, ge=0, description="Most aliases in an operation, fragments expanded.")
     max_root_fields: int = Field(10, ge=1, description="Most root fields in an operation.")
     max_nodes: int = Field(5_000, ge=1, description="Most nodes that the `first` arguments multiply to.")
+    max_cost: int = Field(
+        100_000,
+        ge=1,
+        description="Most that an operation may cost: fields by rows, long and computed ones weigh more.",
+    )
     max_body_bytes: int = Field(262_144, ge=1_024, description="Largest request body.")
     body_timeout_seconds: float = Field(
         10, gt=0, le=14, description="Longest a client may take to send its body."

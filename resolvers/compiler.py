@@ -4,17 +4,18 @@ To-one is a left join, to-many one correlated aggregate, a connection one with a
 writes the answer's JSON; nothing here looks at a value, so a plan serves every caller.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from graphql import OperationDefinitionNode, OperationType
 from graphql.execution.values import VariableValues
 
 from resolvers import connections
-from resolvers.arguments import Parameters, Places, mutation_input
+from resolvers.arguments import Bound, Parameters, Places, mutation_input
 from resolvers.json_text import Part, concatenate, expression, literal, scalar
 from resolvers.model import FieldModel, Model, TypeModel
-from resolvers.plan import Page, Plan, RootField, Template
+from resolvers.plan import Plan, Repeated, RootField, Template
 from resolvers.selection import Fragments, Selected, select, select_below
 from resolvers.sources import (
     ById,
@@ -57,13 +58,19 @@ class Writer:
     """Writes the statement of one root field."""
 
     def __init__(
-        self, model: Model, fragments: Fragments, variables: VariableValues, places: Places, pages: list[Page]
+        self,
+        model: Model,
+        fragments: Fragments,
+        variables: VariableValues,
+        places: Places,
+        checks: list[Callable[[Bound], object]],
     ) -> None:
         self.model = model
         self.fragments = fragments
         self.variables = variables
         self.places = places
-        self.pages = pages
+        self.checks = checks
+        self.repeated_here = Repeated()
         self.parameters = Parameters()
         self._aliases = 0
 
@@ -76,6 +83,20 @@ class Writer:
 
     def place(self, field_model: FieldModel, selected: Selected) -> int:
         return self.places.add(field_model.graphql, selected.node)
+
+    def weigh(self, weight: int) -> None:
+        """Adds to what one row costs here."""
+        self.repeated_here.weight += weight
+
+    @contextmanager
+    def repeated(self, place: int | None = None) -> Iterator[None]:
+        """What is written inside comes once a row."""
+        outer, self.repeated_here = self.repeated_here, Repeated(place)
+        try:
+            yield
+        finally:
+            outer.inside.append(self.repeated_here)
+            self.repeated_here = outer
 
     def object(self, selected: Sequence[Selected], row: Row) -> str:
         """SQL for the JSON text of an object."""
@@ -90,6 +111,7 @@ class Writer:
         if selected.name == "__typename":
             return literal(f'"{row.type.name}"')
         model = row.type.fields[selected.name]
+        self.weigh(model.weight)
         match model.source:
             case Column(name):
                 return expression(self._scalar(f"{row.alias}.{name}", model))
@@ -137,7 +159,8 @@ class Writer:
         if not isinstance(model.source, ToMany):
             raise TypeError(f"{model.name} is not to-many")
         row = self.row(model.type_name)
-        written = self.object(self.below(selected, model.type_name), row)
+        with self.repeated():
+            written = self.object(self.below(selected, model.type_name), row)
         source = row.joined
         if model.source.function:
             source = " ".join([f"{model.source.function}() as {row.alias}", *row.joins])
@@ -172,12 +195,14 @@ def compile_operation(
     if root is None:
         raise TypeError("the schema has no such root type")
     places = Places()
-    pages: list[Page] = []
+    repeated: list[Repeated] = []
+    checks: list[Callable[[Bound], object]] = []
     fields = []
     for selected in select([operation.selection_set], root.name, fragments, variables.coerced):
-        writer = Writer(model, fragments, variables, places, pages)
+        writer = Writer(model, fragments, variables, places, checks)
         fields.append(_root_field(writer, selected, model.types[root.name]))
-    return Plan(fields, places, pages, is_mutation)
+        repeated += writer.repeated_here.inside
+    return Plan(fields, places, repeated, checks, is_mutation)
 
 
 def _root_field(writer: Writer, selected: Selected, root: TypeModel) -> RootField:

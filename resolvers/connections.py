@@ -20,9 +20,8 @@ from resolvers.arguments import Binder, Bound, cursor_context, filter_value, fir
 from resolvers.errors import ApiError
 from resolvers.json_text import Part, concatenate, expression, literal
 from resolvers.model import FieldModel, snake_case
-from resolvers.plan import Page
 from resolvers.selection import Selected
-from resolvers.sources import Paged
+from resolvers.sources import COUNT_WEIGHT, Paged
 
 if TYPE_CHECKING:
     from resolvers.compiler import Row, Writer
@@ -48,19 +47,20 @@ class _Connection:
         self.arguments = _shape(writer, model, selected)
         self.column, self.direction = _order(self.arguments, model.source)
         self.children = writer.below(selected, self.type.name)
-        self.columns: list[str] = []
+        self.columns: list[tuple[str, str]] = []
 
     def sql(self) -> str:
         row = self.writer.row(self.node_type.name)
-        outer_pages, self.writer.pages = self.writer.pages, []
         parts: list[Part] = []
-        for number, child in enumerate(self.children):
-            parts.append(literal(f'{"," if number else "{"}"{child.key}":'))
-            parts.append(self._child(child, row))
+        with self.writer.repeated(place=self.place):
+            for number, child in enumerate(self.children):
+                parts.append(literal(f'{"," if number else "{"}"{child.key}":'))
+                parts.append(self._child(child, row))
+            self.writer.repeated_here.shows_rows = bool(self.columns)
+        if any(child.name == "totalCount" for child in self.children):
+            self.writer.weigh(COUNT_WEIGHT)
+        self._check_cursor_on_every_request()
         parts.append(literal("}" if parts else "{}"))
-        # A connection that is only counted costs its parent nothing.
-        outer_pages += [Page(self.place, self.writer.pages)] if self.columns else []
-        self.writer.pages = outer_pages
         written = concatenate(parts)
         if not self.columns:
             return f"select {written}"
@@ -83,8 +83,8 @@ class _Connection:
         raise TypeError(f"a connection has no field {selected.name}")
 
     def _list(self, row: "Row", written: str) -> Part:
-        items = f"r{row.alias}.{self._add(written)}[1:{self._first}]"
-        return expression(f"'[' || coalesce(array_to_string({items}, ','), '') || ']'")
+        items = self._add(row, written, "string_agg({}, ',')")
+        return expression(f"'[' || coalesce({items}, '') || ']'")
 
     def _edge(self, selected: Selected, row: "Row") -> str:
         edge_type = self.type.fields["edges"].type_name
@@ -102,13 +102,11 @@ class _Connection:
         return concatenate(parts)
 
     def _page_info(self, selected: Selected, row: "Row") -> str:
-        keys = self._add(self._keys(row))
-        page = f"r{row.alias}"
-        first = self._first
-        ends = {
-            "startCursor": f"{page}.{keys}[1]",
-            "endCursor": f"{page}.{keys}[least({page}.counted, {first})]",
-        }
+        def end(place: str) -> str:
+            keys = self._add(row, self._keys(row), "array_agg({})")
+            cursor = self._cursor(f"{keys}[{place.format(keys)}]")
+            return f"coalesce('\"' || {cursor} || '\"', 'null')"
+
         parts: list[Part] = []
         for number, child in enumerate(self.writer.below(selected, "PageInfo")):
             parts.append(literal(f'{"," if number else "{"}"{child.key}":'))
@@ -116,13 +114,13 @@ class _Connection:
                 case "__typename":
                     parts.append(literal('"PageInfo"'))
                 case "hasNextPage":
-                    parts.append(expression(f"({page}.counted > {first})::text"))
+                    parts.append(expression(self._has_next_page()))
                 case "hasPreviousPage":
                     parts.append(literal("true" if self._continues else "false"))
-                case name:
-                    # With `first: 0` there is a row, but none on the page.
-                    cursor = f"case when {first} > 0 then '\"' || {self._cursor(ends[name])} || '\"' end"
-                    parts.append(expression(f"coalesce({cursor}, 'null')"))
+                case "startCursor":
+                    parts.append(expression(end("1")))
+                case "endCursor":
+                    parts.append(expression(end("cardinality({})")))
         parts.append(literal("}" if parts else "{}"))
         return concatenate(parts)
 
@@ -130,17 +128,26 @@ class _Connection:
         row = self.writer.row(self.node_type.name)
         return f"(select count(*) from {row.source} where {self._where(row)})::text"
 
-    def _page(self, row: "Row") -> str:
-        """One page and one row more, whose only use is to be there: then there is a next page."""
-        order = f"{row.alias}.{self.column} {self.direction}, {row.alias}.id {self.direction}"
-        names = [f"c{number}" for number in range(len(self.columns))]
-        inner = ", ".join(f"{sql} as {name}" for name, sql in zip(names, self.columns, strict=True))
-        where = self._where(row) + self._after(row)
-        aggregated = ", ".join(f"array_agg({name}) as {name}" for name in names)
+    def _has_next_page(self) -> str:
+        """Whether there is a row behind the page; asked apart, so that nothing is fetched for a row not shown."""
+        row = self.writer.row(self.node_type.name)
         return (
-            f"select count(*) as counted, {aggregated} from (select {inner} from {row.joined}"
-            f" where {where} order by {order} limit {self._first} + 1) as p{row.alias}"
+            f"exists (select from {row.source} where {self._where(row)}{self._after(row)}"
+            f" order by {self._order_by(row)} offset {self._first} limit 1)::text"
         )
+
+    def _page(self, row: "Row") -> str:
+        inner = ", ".join(f"{sql} as c{number}" for number, (sql, _) in enumerate(self.columns))
+        outer = ", ".join(
+            f"{f.format(f'c{number}')} as c{number}" for number, (_, f) in enumerate(self.columns)
+        )
+        return (
+            f"select {outer} from (select {inner} from {row.joined} where {self._where(row)}{self._after(row)}"
+            f" order by {self._order_by(row)} limit {self._first}) as p{row.alias}"
+        )
+
+    def _order_by(self, row: "Row") -> str:
+        return f"{row.alias}.{self.column} {self.direction}, {row.alias}.id {self.direction}"
 
     def _where(self, row: "Row") -> str:
         conditions = [self.writer.matching(self.model, row, self.owner)]
@@ -149,7 +156,9 @@ class _Connection:
             if value is not None:
                 filter_type = get_named_type(self.model.graphql.args["filter"].type).name
                 condition = known[filter_type][name]
-                parameter = self._parameter(_filter_binder(self.place, name, condition.to_text), "text")
+                parameter = self._parameter(
+                    _filter_binder(self.place, name, condition.to_text), condition.sql_type
+                )
                 conditions.append("(" + condition.sql.format(row=row.alias, value=parameter) + ")")
         return " and ".join(conditions)
 
@@ -189,9 +198,16 @@ class _Connection:
         place = self.place
         return self._parameter(lambda bound: str(first_of(bound.arguments[place])), "integer")
 
-    def _add(self, sql: str) -> str:
-        self.columns.append(sql)
-        return f"c{len(self.columns) - 1}"
+    def _add(self, row: "Row", sql: str, aggregate: str) -> str:
+        """A column of the rows of the page, and what becomes of it; the same one is not written twice."""
+        if (sql, aggregate) not in self.columns:
+            self.columns.append((sql, aggregate))
+        return f"r{row.alias}.c{self.columns.index((sql, aggregate))}"
+
+    def _check_cursor_on_every_request(self) -> None:
+        if self._continues:
+            place, coordinate = self.place, self._coordinate
+            self.writer.checks.append(lambda bound: read_cursor(bound, place, coordinate))
 
     def _parameter(self, binder: Binder, sql_type: str) -> str:
         return self.writer.parameters.add(binder, sql_type)

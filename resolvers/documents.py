@@ -10,6 +10,7 @@ from graphql import (
     FragmentDefinitionNode,
     GraphQLError,
     GraphQLSyntaxError,
+    Node,
     OperationDefinitionNode,
     OperationType,
     get_named_type,
@@ -26,8 +27,8 @@ from resolvers.model import Model
 
 MOST_ERRORS = 5
 MOST_DOCUMENTS = 1_000
-# Characters of all cached documents together; parsed, one takes about 150 bytes.
-MOST_CHARACTERS = 500_000
+# Nodes of the syntax trees of all cached documents together; one takes about 300 bytes.
+MOST_SYNTAX_NODES = 200_000
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,10 @@ class MutationByGetError(ApiError):
 
 @dataclass(frozen=True)
 class Operation:
-    """A valid operation and the values of its variables."""
+    """A valid operation and the values of its variables; `size` is the number of nodes of its document."""
 
     document: DocumentNode
+    size: int
     node: OperationDefinitionNode
     variables: VariableValues
 
@@ -87,20 +89,24 @@ class Documents:
         self._schema = model.schema
         self._limits = most
         self._max_tokens = max_tokens
-        self._valid: Cache[str, DocumentNode] = Cache(MOST_DOCUMENTS, MOST_CHARACTERS)
+        self._valid: Cache[str, tuple[DocumentNode, int]] = Cache(MOST_DOCUMENTS, MOST_SYNTAX_NODES)
 
     def read(self, request: Request) -> Operation:
         """Raises ApiError, InvalidError or GraphQLError (syntax) for what cannot be run."""
-        document = self._valid.find(request.query)
-        if document is None:
-            document = self._parse(request.query)
-            self._valid.keep(request.query, document, len(request.query))
+        found = self._valid.find(request.query)
+        if found is None:
+            self._check(request.query)
+            # Kept without places: they hold on to the text and to every token of it.
+            document = parse(request.query, no_location=True)
+            found = document, _size(document)
+            self._valid.keep(request.query, found, found[1])
+        document, size = found
         node = _operation(document, request.operation_name)
         if node.operation is OperationType.MUTATION and request.read_only:
             raise MutationByGetError
-        return Operation(document, node, self._variables(node, request))
+        return Operation(document, size, node, self._variables(node, request))
 
-    def _parse(self, query: str) -> DocumentNode:
+    def _check(self, query: str) -> None:
         try:
             document = parse(query, max_tokens=self._max_tokens)
         except GraphQLSyntaxError as error:
@@ -112,7 +118,6 @@ class Documents:
         errors = validate(self._schema, document, max_errors=MOST_ERRORS, hide_suggestions=True)
         if errors:
             raise InvalidError(errors)
-        return document
 
     def _variables(self, node: OperationDefinitionNode, request: Request) -> VariableValues:
         values = get_variable_values(
@@ -125,6 +130,17 @@ class Documents:
         if isinstance(values, list):
             raise InvalidError(values)
         return values
+
+
+def _size(node: Node) -> int:
+    """The number of nodes of a syntax tree."""
+    count = 1
+    for key in node.keys:
+        value = getattr(node, key, None)
+        for child in value if isinstance(value, tuple) else (value,):
+            if isinstance(child, Node):
+                count += _size(child)
+    return count
 
 
 def _operation(document: DocumentNode, name: str | None) -> OperationDefinitionNode:

@@ -24,8 +24,9 @@ from resolvers.model import Model
 from resolvers.plan import Plan, RootField, Statement
 
 MOST_PLANS = 2_000
-# Characters of the SQL and the documents of all cached plans together.
-MOST_CHARACTERS = 10_000_000
+# Bytes of all cached plans together, about: their SQL, and the syntax trees that they hold on to.
+MOST_PLAN_BYTES = 64_000_000
+_BYTES_PER_SYNTAX_NODE = 300
 
 
 class Phase(Enum):
@@ -52,6 +53,7 @@ class Policy:
     limits: limits.Limits
     max_tokens: int
     max_nodes: int
+    max_cost: int
     introspection_for_all: bool
 
 
@@ -73,7 +75,7 @@ class Engine:
         self._policy = policy
         self._cursor_secret = cursor_secret
         self._documents = Documents(model, policy.limits, policy.max_tokens)
-        self._plans: Cache[tuple[Any, ...], Plan] = Cache(MOST_PLANS, MOST_CHARACTERS)
+        self._plans: Cache[tuple[Any, ...], Plan] = Cache(MOST_PLANS, MOST_PLAN_BYTES)
 
     async def answer(self, request: Request, identity: Identity, *, compiled: bool = True) -> Answer:
         """The answer to a request. Never raises: what goes wrong stands in the answer.
@@ -103,7 +105,7 @@ class Engine:
         if identity.role == "anon":
             plan = plan.signed_out
         bound = Bound(plan.places.read(operation.variables), identity, self._cursor_secret)
-        plan.check_cost(bound, self._policy.max_nodes)
+        plan.check(bound, self._policy.max_nodes, self._policy.max_cost)
         statements = [template.bind(bound) for field in plan.fields for template in field.templates]
         return _Prepared(operation, plan, statements)
 
@@ -112,7 +114,8 @@ class Engine:
         plan = self._plans.find(key)
         if plan is None:
             plan = compile_operation(self._model, operation.node, operation.fragments, operation.variables)
-            self._plans.keep(key, plan, len(query) + plan.length)
+            weight = len(query) + plan.length + operation.size * _BYTES_PER_SYNTAX_NODE
+            self._plans.keep(key, plan, weight)
         return plan
 
     async def _check_introspection(self, plan: Plan, identity: Identity) -> None:
@@ -126,6 +129,10 @@ class Engine:
         self, prepared: _Prepared, request: Request, identity: Identity, *, compiled: bool
     ) -> Answer:
         plan = prepared.plan
+        if identity.role == "anon" and (asked := _first_with_statements(plan)) is not None:
+            # All but `viewer` belongs to a community. Postgres would say so too, at a cost that strangers choose.
+            error = ApiError("UNAUTHENTICATED", "Sign in first: send `Authorization: Bearer <access token>`.")
+            return _failed(plan, error, asked)
         try:
             values = await self._run(prepared, identity)
             if compiled and not plan.needs_python:
@@ -137,6 +144,8 @@ class Engine:
             return _failed(plan, error, _field_at(plan, refusal.index))
         except ApiError as error:
             return _failed(plan, error)
+        except GraphQLError as error:  # an argument of introspection that only its value shows to be wrong
+            return _refused(error)
         except Exception as error:
             return _failed(plan, internal(error))
 
@@ -155,6 +164,10 @@ class Engine:
             for _ in field.templates:
                 values[field.key] = next(results) or b"null"
         return values
+
+
+def _first_with_statements(plan: Plan) -> RootField | None:
+    return next((field for field in plan.fields if field.templates), None)
 
 
 def _field_at(plan: Plan, index: int) -> RootField | None:

@@ -6,7 +6,7 @@ graphql-core's overlapping-fields rule take exponential and quadratic time on ho
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from graphql import (
     DocumentNode,
@@ -46,6 +46,7 @@ class _Size:
     aliases: int = 0
     fields: int = 0
     own_fields: int = 0
+    names: Counter[str] = field(default_factory=Counter)
 
 
 class _Measure:
@@ -61,6 +62,8 @@ class _Measure:
     def selection_set(self, selection_set: SelectionSetNode | None) -> _Size:
         if selection_set is None:
             return _Size()
+        if not selection_set.selections:
+            raise ApiError("BAD_USER_INPUT", "A selection `{}` is empty. Name at least one field in it.")
         depth = aliases = fields = own_fields = 0
         names: Counter[str] = Counter()
         for node in selection_set.selections:
@@ -68,10 +71,14 @@ class _Measure:
             size = self._node(node)
             depth, aliases = max(depth, size.depth), aliases + size.aliases
             fields, own_fields = fields + size.fields, own_fields + size.own_fields
-            if isinstance(node, FieldNode):
-                names[node.alias.value if node.alias else node.name.value] += 1
-        self.repeated_names += sum(count - 1 for count in names.values())
-        return _Size(depth, aliases, fields, own_fields)
+            names.update(size.names)
+        return _Size(depth, aliases, fields, own_fields, names)
+
+    def _whole(self, selection_set: SelectionSetNode | None) -> _Size:
+        """The size of all that is asked of one object, whose fields are merged by name, fragments or not."""
+        size = self.selection_set(selection_set)
+        self.repeated_names += sum(count - 1 for count in size.names.values())
+        return size
 
     def _node(self, node: object) -> _Size:
         if isinstance(node, FieldNode):
@@ -84,11 +91,12 @@ class _Measure:
         return _Size()
 
     def _field(self, node: FieldNode) -> _Size:
-        below = self.selection_set(node.selection_set)
+        below = self._whole(node.selection_set)
         depth = below.depth + 1
         if node.name.value in ("__schema", "__type"):
             depth = 1 if depth <= INTROSPECTION_DEPTH else depth
-        return _Size(depth, below.aliases + (node.alias is not None), below.fields + 1, 1)
+        name = node.alias.value if node.alias else node.name.value
+        return _Size(depth, below.aliases + (node.alias is not None), below.fields + 1, 1, Counter({name: 1}))
 
     def _fragment(self, name: str) -> _Size:
         if name not in self.known:
@@ -107,7 +115,7 @@ def check(document: DocumentNode, limits: Limits) -> None:
         measure._fragment(name)
     for definition in document.definitions:
         if isinstance(definition, OperationDefinitionNode):
-            size = measure.selection_set(definition.selection_set)
+            size = measure._whole(definition.selection_set)
             measure.directives += len(definition.directives or ())
             _refuse_over("fields deep", size.depth, limits.max_depth)
             _refuse_over("aliases, fragments written out", size.aliases, limits.max_aliases)

@@ -27,9 +27,14 @@ from strawberry.schema.schema_converter import GraphQLCoreConverter
 
 from resolvers import json_text
 from resolvers.sources import (
+    COMPUTED_ROW_WEIGHT,
+    COMPUTED_WEIGHT,
+    LONG_TEXT_WEIGHT,
     METADATA_KEY,
     TABLE_ATTRIBUTE,
     Column,
+    Computed,
+    ComputedRow,
     Condition,
     Source,
     Table,
@@ -49,6 +54,18 @@ class FieldModel:
     is_enum: bool
     nullable: bool
     is_list: bool
+
+    @property
+    def weight(self) -> int:
+        """What it costs a row, in simple columns."""
+        match self.source:
+            case Column(long=True):
+                return LONG_TEXT_WEIGHT
+            case Computed():
+                return COMPUTED_WEIGHT
+            case ComputedRow():
+                return COMPUTED_ROW_WEIGHT
+        return 1
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """A plan: the statements of one operation, ready for any values of its variables."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from resolvers.arguments import Binder, Bound, Places, first_of
@@ -43,17 +43,31 @@ class RootField:
         return RootField(self.key, self.nullable, constant=b"null") if self.of_the_caller else self
 
 
-@dataclass(frozen=True)
-class Page:
-    """A connection in a plan, for counting nodes: the place of its arguments, and the connections inside it."""
+# How many rows a list without pages is taken to have.
+USUAL_ROWS = 20
 
-    place: int
-    inside: Sequence["Page"]
+
+@dataclass
+class Repeated:
+    """Fields that come once a row: of a connection, whose arguments stand at a place, or of a list without pages."""
+
+    place: int | None = None
+    weight: int = 0
+    shows_rows: bool = True
+    inside: list["Repeated"] = field(default_factory=list)
 
     def nodes(self, bound: Bound) -> int:
-        """The most nodes that this connection can come to, with all inside it."""
+        """The most nodes of connections that this can come to."""
+        inside = sum(part.nodes(bound) for part in self.inside)
+        if self.place is None:
+            return inside
         first = first_of(bound.arguments[self.place])
-        return first * (1 + sum(page.nodes(bound) for page in self.inside))
+        return first * (1 + inside) if self.shows_rows else 0
+
+    def cost(self, bound: Bound) -> int:
+        """The most that this can cost, in simple columns."""
+        rows = USUAL_ROWS if self.place is None else first_of(bound.arguments[self.place])
+        return rows * (self.weight + sum(part.cost(bound) for part in self.inside))
 
 
 @dataclass(frozen=True)
@@ -62,29 +76,36 @@ class Plan:
 
     fields: Sequence[RootField]
     places: Places
-    pages: Sequence[Page]
+    repeated: Sequence[Repeated]
+    checks: Sequence[Callable[[Bound], object]]
     is_mutation: bool
 
     @cached_property
     def signed_out(self) -> "Plan":
         """The plan for callers who are nobody."""
-        return replace(self, fields=[field.signed_out() for field in self.fields])
+        return replace(self, fields=[root.signed_out() for root in self.fields])
 
     @property
     def needs_python(self) -> bool:
         """Whether graphql-core has to run, over the compiled data: for introspection."""
-        return any(field.python for field in self.fields)
+        return any(root.python for root in self.fields)
 
     @property
     def length(self) -> int:
         """Characters of SQL."""
-        return sum(len(template.sql) for field in self.fields for template in field.templates)
+        return sum(len(template.sql) for root in self.fields for template in root.templates)
 
-    def check_cost(self, bound: Bound, most: int) -> None:
-        """Raises LIMIT_EXCEEDED when the `first` arguments multiply to too many nodes."""
-        nodes = sum(page.nodes(bound) for page in self.pages)
-        if nodes > most:
-            raise ApiError(
-                "LIMIT_EXCEEDED",
-                f"The operation asks for up to {nodes} nodes; {most} are allowed. Lower the `first` arguments.",
+    def check(self, bound: Bound, most_nodes: int, most_cost: int) -> None:
+        """Raises BAD_USER_INPUT for arguments, and LIMIT_EXCEEDED when the operation could come to too much."""
+        for check in self.checks:
+            check(bound)
+        nodes = sum(part.nodes(bound) for part in self.repeated)
+        if nodes > most_nodes:
+            message = f"The operation asks for up to {nodes} nodes; {most_nodes} are allowed. Lower `first`."
+            raise ApiError("LIMIT_EXCEEDED", message)
+        cost = sum(part.cost(bound) for part in self.repeated)
+        if cost > most_cost:
+            message = (
+                f"The operation could cost {cost}; {most_cost} is allowed. Ask for less, or lower `first`."
             )
+            raise ApiError("LIMIT_EXCEEDED", message)

@@ -13,6 +13,8 @@ from graphql import (
 )
 from graphql.language import BooleanValueNode, DirectiveNode, VariableNode
 
+from resolvers.errors import ApiError
+
 Fragments = Mapping[str, FragmentDefinitionNode]
 Variables = Mapping[str, Any]
 
@@ -89,5 +91,12 @@ def _condition(directive: DirectiveNode, variables: Variables) -> bool:
     (argument,) = directive.arguments or ()
     value = argument.value
     if isinstance(value, VariableNode):
-        return bool(variables.get(value.name.value))
+        given = variables.get(value.name.value)
+        # A nullable variable with a default may stand here by the rules of validation, and still be null.
+        if not isinstance(given, bool):
+            name = value.name.value
+            raise ApiError(
+                "BAD_USER_INPUT", f"${name} decides @{directive.name.value} and cannot be null.", field=name
+            )
+        return given
     return isinstance(value, BooleanValueNode) and value.value

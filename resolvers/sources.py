@@ -16,6 +16,12 @@ Cls = TypeVar("Cls", bound=type)
 DEFAULT_FIRST = 25
 MOST_FIRST = 100
 
+# What a field costs, in simple columns: most of the time of the worst documents went into these.
+LONG_TEXT_WEIGHT = 40
+COMPUTED_WEIGHT = 20
+COUNT_WEIGHT = 20
+COMPUTED_ROW_WEIGHT = 150
+
 METADATA_KEY = "source"
 TABLE_ATTRIBUTE = "__source_table__"
 
@@ -30,9 +36,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the row, `name` if it is not the field's own name in snake case."""
+    """A column of the row; `long` when it may hold thousands of characters."""
 
     name: str
+    long: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,9 +128,10 @@ Source = (
 
 @dataclass(frozen=True)
 class Condition:
-    """A field of a filter: SQL in which `{row}` is the row's alias and `{value}` the value, made by `to_text`."""
+    """A field of a filter: SQL in which `{row}` is the row's alias and `{value}` a parameter of type `sql_type`."""
 
     sql: str
+    sql_type: str
     to_text: Callable[[Any], str] = field(default=str)
 
 
@@ -163,9 +171,9 @@ def _field(source: Source, description: str | None, **arguments: tuple[Any, Any,
     return strawberry.field(resolver=never_called, description=description, metadata=metadata)
 
 
-def column(name: str, description: str | None = None) -> Any:
-    """A field that is a column of another name."""
-    return _field(Column(name), description)
+def column(name: str, description: str | None = None, *, long: bool = False) -> Any:
+    """A field that is a column of another name, or a long one."""
+    return _field(Column(name, long), description)
 
 
 def computed(function: str, description: str | None = None) -> Any:
@@ -245,17 +253,17 @@ def changed_id(description: str | None = None) -> Any:
 
 def one_of(column_name: str, description: str | None = None) -> Any:
     """A filter over a list: the column is one of the values. Names and ids only, which need no escaping."""
-    return _condition(Condition(f"{{row}}.{column_name}::text = any({{value}}::text[])", _array), description)
+    return _condition(Condition(f"{{row}}.{column_name} = any({{value}})", "text[]", _array), description)
 
 
 def equals(column_name: str, sql_type: str, description: str | None = None) -> Any:
     """A filter: the column has the value."""
-    return _condition(Condition(f"{{row}}.{column_name} = {{value}}::{sql_type}"), description)
+    return _condition(Condition(f"{{row}}.{column_name} = {{value}}", sql_type), description)
 
 
 def contains(column_name: str, description: str | None = None) -> Any:
     """A filter: the column contains the text, upper and lower case alike."""
-    return _condition(Condition(f"{{row}}.{column_name} ilike {{value}}::text", _pattern), description)
+    return _condition(Condition(f"{{row}}.{column_name} ilike {{value}}", "text", _pattern), description)
 
 
 def _condition(condition: Condition, description: str | None) -> Any:
@@ -265,7 +273,8 @@ def _condition(condition: Condition, description: str | None) -> Any:
 
 
 def _array(values: list[Any]) -> str:
-    return "{" + ",".join(f'"{getattr(value, "value", value)}"' for value in values) + "}"
+    # Each once: a client may repeat a value thousands of times, and every row is compared with each.
+    return "{" + ",".join(f'"{getattr(value, "value", value)}"' for value in dict.fromkeys(values)) + "}"
 
 
 def _pattern(text: str) -> str:

@@ -7,7 +7,7 @@ from uuid import UUID
 import strawberry
 
 from resolvers.relay import Connection, OrderDirection
-from resolvers.sources import by_id, connection, contains, one_of, table, to_many
+from resolvers.sources import by_id, column, connection, contains, one_of, table, to_many
 
 
 @strawberry.enum(description="Drafts are seen by admins only.")
@@ -46,7 +46,7 @@ class Block:
 class Course:
     id: UUID
     title: str
-    description: str | None
+    description: str | None = column("description", long=True)
     status: CourseStatus
     version: int = strawberry.field(description="The version that new learners get, from 1.")
     created_at: datetime

@@ -61,7 +61,7 @@ class ProgramStats:
 class Program:
     id: UUID
     title: str
-    description: str | None
+    description: str | None = column("description", long=True)
     duration_weeks: int | None = strawberry.field(description="Planned length in weeks, 1 to 520.")
     status: ProgramStatus
     created_at: datetime

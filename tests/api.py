@@ -18,7 +18,9 @@ from schema import model
 from tests.databases import Database
 from tests.people import Person
 
-POLICY = Policy(Limits(12, 30, 10, 2_000), max_tokens=2_000, max_nodes=5_000, introspection_for_all=True)
+POLICY = Policy(
+    Limits(12, 30, 10, 2_000), max_tokens=2_000, max_nodes=5_000, max_cost=100_000, introspection_for_all=True
+)
 
 
 @dataclass(frozen=True)

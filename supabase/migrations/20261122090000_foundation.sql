@@ -544,16 +544,22 @@ create index program_course_assignments_course_idx on public.program_course_assi
 
 create function private.keep_archived_assignments() returns trigger
 volatile
+security definer -- locks the program for as long as its courses change; looks at that program only
 set search_path = ''
 language plpgsql
 as $$
+declare
+    program_status text;
 begin
-    if exists (
-        select from public.programs as p
-        where p.community_id = coalesce(new.community_id, old.community_id)
-            and p.id = coalesce(new.program_id, old.program_id)
-            and p.status = 'archived'
-    ) and exists (select from public.communities as c where c.id = coalesce(new.community_id, old.community_id)) then
+    -- The lock makes an archiving at the same moment wait, or this one see it.
+    select p.status into program_status
+    from public.programs as p
+    where p.community_id = coalesce(new.community_id, old.community_id)
+        and p.id = coalesce(new.program_id, old.program_id)
+    for share;
+    if program_status = 'archived' and exists (
+        select from public.communities as c where c.id = coalesce(new.community_id, old.community_id)
+    ) then
         perform private.refuse('412', 'The program is archived. Restore it before you change its courses.');
     end if;
     return coalesce(new, old);
@@ -608,6 +614,9 @@ as $$
 declare
     program public.programs := private.program_for_change((input ->> 'id')::uuid);
 begin
+    if program.status = 'archived' then
+        perform private.refuse('412', 'The program is archived. Restore it before you change it.');
+    end if;
     -- What the input does not name keeps its value; what it names as null is cleared.
     update public.programs as p
     set
