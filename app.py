@@ -14,10 +14,10 @@ from starlette.routing import BaseRoute, Route
 from local.auth import LocalAuth
 from local.platform import attach
 from resolvers import graphiql
-from resolvers.database import PooledDatabase
 from resolvers.endpoint import GraphQLEndpoint
 from resolvers.engine import Engine, Policy
 from resolvers.identity import Verifier
+from resolvers.lanes import LaneDatabase
 from resolvers.limits import Limits
 from resolvers.logs import configure_logs
 from resolvers.readiness import is_ready
@@ -33,11 +33,12 @@ def create_app(settings: Settings | None = None) -> Starlette:
     settings = settings or Settings()
     configure_logs(settings.log_level)
     database_url, verifier, local_auth = _platform(settings)
-    database = PooledDatabase(
+    database = LaneDatabase(
         database_url,
         connections=settings.database_connections,
         statement_timeout_ms=settings.statement_timeout_ms,
         lock_timeout_ms=settings.lock_timeout_ms,
+        prepared_statements=settings.prepared_statements,
     )
     engine = Engine(model(), database, _policy(settings), _cursor_secret(settings, database_url))
     endpoint = GraphQLEndpoint(
@@ -109,7 +110,7 @@ def _cors(settings: Settings) -> Middleware:
 
 
 def _lifespan(
-    opened: list[PooledDatabase | Verifier | LocalAuth],
+    opened: list[LaneDatabase | Verifier | LocalAuth],
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

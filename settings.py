@@ -39,7 +39,12 @@ class Settings(BaseSettings):
     database_port: int = Field(
         54322, ge=0, le=65535, description="Port of the embedded server; 0 for any free one."
     )
-    database_connections: int = Field(8, ge=1, le=200, description="Connections of one server process.")
+    database_connections: int = Field(
+        8, ge=2, le=200, description="Connections of one server process, a quarter of them for writes."
+    )
+    prepared_statements: bool = Field(
+        True, description="Whether statements are prepared by name. Not through a pooler in transaction mode."
+    )
     statement_timeout_ms: int = Field(
         8000, ge=100, le=600_000, description="Longest a request's SQL may run."
     )

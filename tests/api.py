@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from resolvers.database import PooledDatabase
 from resolvers.documents import Request
 from resolvers.engine import Answer, Engine, Policy
 from resolvers.identity import ANONYMOUS, Identity
+from resolvers.lanes import LaneDatabase
 from resolvers.limits import Limits
 from resolvers.plan import Statement
 from schema import model
@@ -61,7 +61,7 @@ class Reply:
 class CountingDatabase:
     """Passes everything on, and remembers the statements."""
 
-    real: PooledDatabase
+    real: LaneDatabase
     seen: list[Statement] = field(default_factory=list)
 
     async def run(
@@ -109,7 +109,7 @@ def identity_of(person: Person) -> Identity:
 @asynccontextmanager
 async def api_of(database: Database, policy: Policy = POLICY) -> AsyncIterator[Api]:
     """An engine with a pool of its own on a database."""
-    pool = PooledDatabase(
+    pool = LaneDatabase(
         database.dsn("gym_api"), connections=4, statement_timeout_ms=8_000, lock_timeout_ms=3_000
     )
     counting = CountingDatabase(pool)

@@ -10,10 +10,10 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from resolvers.database import PooledDatabase
 from resolvers.documents import Request
 from resolvers.engine import Answer, Phase
 from resolvers.identity import Identity
+from resolvers.lanes import LaneDatabase
 from resolvers.plan import Statement
 from tests.databases import Database
 from tests.serving import endpoint, serving
@@ -28,7 +28,7 @@ RUNNING = "select count(*) from pg_stat_activity where query = %s and state = 'a
 class SqlEngine:
     """Runs a request's text as SQL: there is no GraphQL that takes as long as this needs."""
 
-    def __init__(self, database: PooledDatabase) -> None:
+    def __init__(self, database: LaneDatabase) -> None:
         self._database = database
 
     async def answer(self, request: Request, identity: Identity) -> Answer:
@@ -43,7 +43,7 @@ def database(shared_database: Database) -> Database:
 
 @pytest.fixture
 def port(database: Database) -> Iterator[int]:
-    pool = PooledDatabase(
+    pool = LaneDatabase(
         database.dsn("gym_api"),
         connections=CONNECTIONS,
         statement_timeout_ms=60_000,
@@ -61,13 +61,12 @@ def port(database: Database) -> Iterator[int]:
         yield port
 
 
-def wait_for_running(database: Database, expected: int) -> float:
-    """The seconds until so many of the statements run."""
+def wait_until_running(database: Database, *, some: bool) -> None:
+    """Until some of the statements run, or none."""
     began = time.monotonic()
-    while database.run_as("supabase_admin", RUNNING, SLEEP) != [(expected,)]:
+    while (database.run_as("supabase_admin", RUNNING, SLEEP) != [(0,)]) != some:
         assert time.monotonic() - began < 20
         time.sleep(0.02)
-    return time.monotonic() - began
 
 
 def test_nothing_runs_for_clients_that_have_left_and_the_pool_is_whole(port: int, database: Database) -> None:
@@ -75,11 +74,11 @@ def test_nothing_runs_for_clients_that_have_left_and_the_pool_is_whole(port: int
     asks = f"GET /graphql?query={SLEEP.replace(' ', '%20')} HTTP/1.1\r\n{head}\r\n".encode()
     for _ in range(3):
         with ExitStack() as clients:
-            for _ in range(CONNECTIONS * 3):  # some run, the others wait for a connection
+            for _ in range(CONNECTIONS * 3):  # some run, the others wait for their turn
                 client = clients.enter_context(socket.create_connection(("127.0.0.1", port)))
                 client.sendall(asks)
-            wait_for_running(database, CONNECTIONS)
-        wait_for_running(database, 0)
+            wait_until_running(database, some=True)
+        wait_until_running(database, some=False)
 
     url = f"http://127.0.0.1:{port}/graphql"
     for _ in range(CONNECTIONS * 2):

@@ -9,8 +9,8 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from resolvers.database import PooledDatabase
 from resolvers.engine import Engine
+from resolvers.lanes import LaneDatabase
 from schema import model
 from tests.api import POLICY
 from tests.auditor import AuditorMissingError, Finding, audit
@@ -28,7 +28,7 @@ OTHERWISE = {
 
 @pytest.fixture(scope="module")
 def findings(shared_database: Database) -> list[Finding]:
-    database = PooledDatabase(
+    database = LaneDatabase(
         shared_database.dsn("gym_api"), connections=2, statement_timeout_ms=8_000, lock_timeout_ms=3_000
     )
 
