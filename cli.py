@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
+import psycopg
 import typer
 import uvicorn
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from rich.console import Console
 from rich.markup import escape
 
@@ -36,14 +38,18 @@ def serve(
     settings = Settings()
     _require_free_port(settings)
     # uvicorn passes the signal on when it has shut down, and by default that would end us before Postgres has stopped.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(0))
     if settings.database_url is not None:
+        _check_database(settings.database_url)
+        _report(f"GraphQL  {settings.local_url}/graphql")
         _serve(settings, workers)
         return
     with start(settings, _report) as platform:
         load_demo(platform.admin_database_url, platform.auth_database_url, oulad.import_oulad, _report)
         _print_addresses(settings, platform)
         _serve(settings, workers)
+    _report("Stopped.")
 
 
 @app.command("import-oulad")
@@ -52,6 +58,10 @@ def import_oulad(
 ) -> None:
     """Imports the Open University Learning Analytics Dataset, whole or not at all; again, it adds what is new."""
     settings = Settings()
+    if settings.database_url is not None and settings.admin_database_url is None:
+        raise LocalError(
+            "DATABASE_URL is set: set ADMIN_DATABASE_URL too, the same database as role postgres."
+        )
     if settings.admin_database_url is not None:
         oulad.run(folder, settings.admin_database_url, console)
         return
@@ -75,8 +85,12 @@ def main() -> None:
             for e in error.errors()
         )
         _end_with("; ".join(wrong))
+    except SettingsError as error:
+        _end_with(f'{error}. Lists are JSON, like ["https://app.example.org"].')
     except (LocalError, oulad.ImportFailed, ValueError) as error:
         _end_with(str(error))
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
 
 
 def _end_with(message: str) -> NoReturn:
@@ -97,6 +111,21 @@ def _running_or_started(settings: Settings) -> Iterator[str]:
         yield running.admin_database_url
 
 
+def _check_database(url: str) -> None:
+    """Refuses an address that cannot be right. A server that does not answer yet may come up later."""
+    try:
+        with psycopg.connect(url, connect_timeout=5) as connection:
+            found = connection.execute(
+                "select rolsuper or rolbypassrls from pg_roles where rolname = current_user"
+            )
+            if found.fetchone() == (True,):
+                raise LocalError("DATABASE_URL names a role that bypasses row level security. Use gym_api.")
+    except psycopg.ProgrammingError as error:
+        raise LocalError(f"DATABASE_URL is no address of Postgres: {error}".strip()) from None
+    except psycopg.OperationalError as error:
+        _report(f"The database does not answer yet: {str(error).strip()}")
+
+
 def _require_free_port(settings: Settings) -> None:
     with socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -109,7 +138,8 @@ def _require_free_port(settings: Settings) -> None:
 
 
 def _print_addresses(settings: Settings, platform: Platform) -> None:
-    console.print(f"GraphQL and GraphiQL  {settings.local_url}/graphql", highlight=False, soft_wrap=True)
+    page = " (and GraphiQL)" if settings.environment == "development" else ""
+    console.print(f"GraphQL{page:<15}{settings.local_url}/graphql", highlight=False, soft_wrap=True)
     console.print(f"Supabase URL          {settings.local_url}", highlight=False, soft_wrap=True)
     console.print(f"Publishable key       {platform.publishable_key}", highlight=False, soft_wrap=True)
     console.print(f"Postgres              {platform.admin_database_url}", highlight=False, soft_wrap=True)

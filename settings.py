@@ -77,7 +77,8 @@ class Settings(BaseSettings):
         description="Key that signs pagination cursors. Default: derived from the database's address and password.",
     )
     allowed_origins: list[str] = Field(
-        [], description="Origins that browsers may call from (CORS), as a JSON list."
+        [],
+        description="Origins that browsers may call from, as a JSON list; in development, local ones may too.",
     )
 
     max_depth: int = Field(12, ge=1, description="Deepest nesting of fields in a document.")

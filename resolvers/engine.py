@@ -122,6 +122,10 @@ class Engine:
         if not plan.needs_python or self._policy.introspection_for_all:
             return
         question = Statement("select private.is_community_admin()::text", [])
+        if identity.role == "anon":
+            raise ApiError(
+                "UNAUTHENTICATED", "Introspection is for admins: sign in, or use the published schema."
+            )
         if await self._database.run(identity, [question], read_only=True) != [b"true"]:
             raise ApiError("FORBIDDEN", "Introspection is for admins. Use the published schema.")
 

@@ -201,7 +201,7 @@ def formatted(error: ApiError | GraphQLError, path: list[str | int] | None = Non
     extensions = {"code": "BAD_USER_INPUT"}
     inside_variable = _PLACE_IN_VARIABLE.match(error.message)
     if inside_variable:
-        extensions["field"] = inside_variable[1]
+        extensions["field"] = re.sub(r"\[(\d+)\]", r".\1", inside_variable[1])
     # graphql-core's hints are off where they name parts of the schema; this one would be the last.
     message = shortened(error.message.split(" Did you mean ")[0])
     shown: dict[str, Any] = {"message": message, "extensions": extensions}

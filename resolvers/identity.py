@@ -52,7 +52,7 @@ class Verifier:
             raise ValueError("No key verifies tokens: set SUPABASE_URL, JWKS_URL or JWT_SECRET.")
         if not issuer or not audience:
             raise ValueError(
-                "Set JWT_ISSUER (or SUPABASE_URL) and JWT_AUDIENCE: tokens are checked against both."
+                "Set JWT_ISSUER too (or SUPABASE_URL), like https://example.org/auth/v1: tokens are checked against it."
             )
         self._keys = keys
         self._secret = None if secret is None else shared_secret(secret, issuer)

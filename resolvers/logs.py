@@ -9,6 +9,8 @@ import structlog
 def configure_logs(level: str) -> None:
     """Sets up structlog for this process, and lets the libraries' own loggers through from warnings on."""
     logging.basicConfig(level=max(logging.getLevelName(level), logging.WARNING), stream=sys.stderr)
+    # It sets its own level and reports what the callers of its pools are told anyway.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -135,7 +135,11 @@ set search_path = ''
 language plpgsql
 as $$
 begin
-    if not private.is_community_admin() then
+    if private.get_community_id() is null then
+        perform private.refuse(
+            '403', 'You are acting in no community: your token names none in which you are an active member.'
+        );
+    elsif not private.is_community_admin() then
         perform private.refuse('403', 'Only admins of the community may do this. Ask one of them.');
     end if;
 end

@@ -215,7 +215,7 @@ declare
 begin
     if program.status <> from_status then
         perform private.refuse('412', pg_catalog.format(
-            'The program is %s; only one that is %s can become %s.', program.status, from_status, to_status
+            'The program is in state %s; only from %s can it become %s.', program.status, from_status, to_status
         ));
     end if;
     update public.programs as p set status = to_status where p.id = program.id;

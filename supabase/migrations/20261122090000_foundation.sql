@@ -261,7 +261,11 @@ set search_path = ''
 language plpgsql
 as $$
 begin
-    if not private.is_community_admin() then
+    if private.get_community_id() is null then
+        perform private.refuse(
+            '403', 'You are acting in no community: your token names none in which you are an active member.'
+        );
+    elsif not private.is_community_admin() then
         perform private.refuse('403', 'Only admins of the community may do this. Ask one of them.');
     end if;
 end
@@ -640,7 +644,7 @@ declare
 begin
     if program.status <> from_status then
         perform private.refuse('412', pg_catalog.format(
-            'The program is %s; only one that is %s can become %s.', program.status, from_status, to_status
+            'The program is in state %s; only from %s can it become %s.', program.status, from_status, to_status
         ));
     end if;
     update public.programs as p set status = to_status where p.id = program.id;
