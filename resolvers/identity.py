@@ -50,7 +50,9 @@ class Verifier:
     ) -> None:
         if keys is None and secret is None:
             raise ValueError("No key verifies tokens: set SUPABASE_URL, JWKS_URL or JWT_SECRET.")
-        if not issuer or not audience:
+        if not audience:
+            raise ValueError("JWT_AUDIENCE is empty. Leave it out: tokens are for `authenticated` then.")
+        if not issuer:
             raise ValueError(
                 "Set JWT_ISSUER too (or SUPABASE_URL), like https://example.org/auth/v1: tokens are checked against it."
             )

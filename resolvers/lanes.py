@@ -170,7 +170,7 @@ class LaneDatabase:
                 opened, most_under_way=most_under_way, most_waiting=most_waiting, wait_seconds=wait_seconds
             )
 
-        writes = max(1, connections // 4)
+        writes = max(1, connections // 2)
         reads = max(1, connections - writes)
         self._reads = lanes(reads, 4)
         # A write may wait for a lock: nobody stands behind it.

@@ -13,7 +13,7 @@ from resolvers.lanes import LaneDatabase
 from resolvers.plan import Statement
 from tests import cast
 from tests.api import identity_of
-from tests.databases import Database
+from tests.databases import Database, cloned
 from tests.people import Person
 
 WHOAMI = Statement(
@@ -283,24 +283,31 @@ async def test_a_request_ends_in_the_time_of_one_statement(database: Database) -
 
 
 async def test_of_two_that_lock_each_other_out_both_come_through(
-    database: Database, as_admin: Person
+    template: Database, as_admin: Person
 ) -> None:
-    two = await lanes_of(database, connections=8)
-    change = "select public.update_program(jsonb_build_object('id', $1::text, 'title', $2::text))::text"
-    ids = [str(cast.PUBLISHED), str(cast.OPEN_TO_ALL)]
-    quoted = "select to_json(({})::text)::text".format(change.removeprefix("select ").removesuffix("::text"))
-    try:
-        await asyncio.gather(
-            *(
-                ask(
-                    two,
-                    identity_of(as_admin),
-                    *(Statement(quoted, [program, f"{n}"]) for program in order),
-                    read_only=False,
+    call = "select to_json((public.update_program(jsonb_build_object('id', $1::text, 'title', $2::text)))::text)::text"
+    there_and_back = [
+        [str(cast.PUBLISHED), str(cast.OPEN_TO_ALL)],
+        [str(cast.OPEN_TO_ALL), str(cast.PUBLISHED)],
+    ]
+    admin = identity_of(as_admin)
+    with cloned(template) as own:
+        lanes = await lanes_of(own, connections=8, wait_seconds=20)
+        try:
+            await asyncio.gather(
+                *(
+                    ask(
+                        lanes,
+                        admin,
+                        *(Statement(call, [program, f"{n}"]) for program in order),
+                        read_only=False,
+                    )
+                    for n in range(4)
+                    for order in there_and_back
                 )
-                for n in range(10)
-                for order in (ids, ids[::-1])
             )
-        )
-    finally:
-        await two.close()
+        finally:
+            await lanes.close()
+        titles = own.run("select distinct title from public.programs where id = any(%s)", there_and_back[0])
+
+    assert len(titles) == 1, "each transaction gave both the same title"

@@ -70,11 +70,7 @@ def test_the_lines_with_curl_sign_in_ask_and_change(server: Server) -> None:
 
     printed = output_of("bash", "-euo", "pipefail", "-c", script)
 
-    decoder = json.JSONDecoder()
-    answers, place = [], 0
-    while place < len(printed):
-        answer, place = decoder.raw_decode(printed, place)
-        answers.append(answer["data"])
+    answers = [json.loads(line)["data"] for line in printed.splitlines()]
     viewer, programs, created = answers
     assert viewer["viewer"]["role"] == "COMMUNITY_ADMIN"
     assert programs["programs"]["totalCount"] >= 3
