@@ -285,3 +285,85 @@ async def test_in_production_introspection_is_for_admins(
             assert (await api.ask(as_learner, query)).code == "FORBIDDEN"
             assert (await api.ask(as_anon, query)).code == "UNAUTHENTICATED"
         assert (await api.ask(as_learner, "{ __typename }")).data == {"__typename": "Query"}
+
+
+HEAVY = """{ viewer { enrollments(first: 100) { nodes { program { enrollments(first: 40) { nodes { program {
+    a: description b: description } } } } } } } }"""
+COMPUTED = """{ programs(first: 100) { nodes { enrollments(first: 40) { nodes { program {
+    stats { enrolled } } } } } } }"""
+
+
+@pytest.mark.parametrize("costly", [HEAVY, COMPUTED])
+async def test_what_is_long_or_computed_counts_for_more_than_a_column(
+    api: Api, as_admin: Person, costly: str
+) -> None:
+    reply = await api.ask(as_admin, costly)
+
+    assert reply.code == "LIMIT_EXCEEDED"
+    assert "cost" in reply.error["message"]
+    assert reply.statements == []
+
+
+async def test_a_page_of_none_does_no_work_for_what_is_in_it(
+    api: Api, as_admin: Person, database: Database
+) -> None:
+    """Rows that are not shown are not made: nothing inside is even evaluated."""
+    statement = (
+        await api.ask(as_admin, "{ programs(first: 0) { nodes { stats { enrolled } } } }")
+    ).statements[0]
+
+    plan = "\n".join(
+        row
+        for (row,) in database.run(
+            "explain (analyze, costs off, timing off, summary off) " + statement.replace("$1::integer", "0")
+        )
+    )
+
+    assert "program_stats" in plan
+    assert "(never executed)" in plan
+
+
+@pytest.mark.parametrize(
+    "nothing_decides",
+    [
+        "query ($x: Boolean = true) { viewer { id @skip(if: $x) } }",
+        "query ($x: Boolean = true) { programs @include(if: $x) { totalCount } }",
+        "query ($x: Boolean = true) { __schema @skip(if: $x) { queryType { name } } }",
+        "query ($x: Boolean = true) { __schema { queryType { name @include(if: $x) } } }",
+        'query ($x: String = "Program") { __type(name: $x) { name } }',
+        'mutation ($x: Boolean = true) { createProgram(input: {title: "x"}) @skip(if: $x) { program { id } } }',
+    ],
+)
+async def test_null_where_a_value_is_needed_is_refused_and_nothing_done(
+    api: Api, as_admin: Person, database: Database, nothing_decides: str
+) -> None:
+    before = database.run("select count(*) from public.programs")
+
+    reply = await api.ask(as_admin, nothing_decides, x=None)
+
+    assert reply.code == "BAD_USER_INPUT"
+    assert database.run("select count(*) from public.programs") == before
+
+
+async def test_arguments_are_checked_also_when_nothing_but_the_count_is_asked_for(
+    api: Api, as_admin: Person
+) -> None:
+    for wrong in ("first: 1000", "first: -5", 'after: "garbage"'):
+        reply = await api.ask(as_admin, f"{{ programs({wrong}) {{ totalCount }} }}")
+        assert reply.code == "BAD_USER_INPUT", wrong
+
+
+async def test_a_value_that_is_repeated_in_a_filter_counts_once(api: Api, as_admin: Person) -> None:
+    query = "query ($s: [EnrollmentStatus!]) { enrollments(filter: {status: $s}) { totalCount } }"
+
+    once = await api.ask(as_admin, query, s=["ACTIVE", "PAUSED"])
+    often = await api.ask(as_admin, query, s=["ACTIVE", "PAUSED"] * 5_000)
+
+    assert once.body == often.body
+
+
+async def test_strangers_reach_no_sql(api: Api, as_anon: Person) -> None:
+    reply = await api.ask(as_anon, "{ viewer { id } programs { totalCount } }")
+
+    assert (reply.code, reply.error["path"]) == ("UNAUTHENTICATED", ["programs"])
+    assert reply.statements == []
