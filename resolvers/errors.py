@@ -111,7 +111,7 @@ CONSTRAINTS: dict[str, Face] = {
         "NOT_FOUND", "There is no program with this id in your community."
     ),
     "program_enrollments_due_at_sane": Face(
-        "BAD_USER_INPUT", "dueAt is outside the years 1970 to 9999.", "dueAt"
+        "BAD_USER_INPUT", "dueAt can be from 1970-01-01 to 9999-12-31, both at 00:00 UTC.", "dueAt"
     ),
 }
 

@@ -1,4 +1,5 @@
 -- Communities are the tenants; a membership is one person's place in one of them.
+-- Here and elsewhere "not blank" means that something can be seen: zero-width and control characters cannot.
 
 create table public.communities (
     id uuid not null default gen_random_uuid(),
@@ -10,7 +11,7 @@ create table public.communities (
     constraint communities_pkey primary key (id),
     constraint communities_slug_unique unique (slug),
     constraint communities_slug_format check (slug ~ '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'),
-    constraint communities_name_not_blank check (name ~ '\S'),
+    constraint communities_name_not_blank check (name ~ '[^[:space:][:cntrl:]\u0080-\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]'),
     constraint communities_name_length check (char_length(name) <= 200)
 );
 -- Closed from its first moment, as every table: older Supabase projects grant new tables to every client, and the
@@ -38,7 +39,7 @@ create table public.memberships (
     constraint memberships_user_exists foreign key (user_id) references auth.users (id) on delete cascade,
     constraint memberships_role_known check (role in ('end_user', 'community_admin')),
     constraint memberships_status_known check (status in ('invited', 'active', 'suspended', 'left')),
-    constraint memberships_display_name_not_blank check (display_name ~ '\S'),
+    constraint memberships_display_name_not_blank check (display_name ~ '[^[:space:][:cntrl:]\u0080-\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]'),
     constraint memberships_display_name_length check (char_length(display_name) <= 200),
     constraint memberships_joined_at_sane check (joined_at between '1970-01-01 00:00+00' and '9999-12-31 00:00+00')
 );
@@ -60,7 +61,7 @@ create table private.super_admins (
     expires_at timestamptz,
     constraint super_admins_pkey primary key (user_id),
     constraint super_admins_user_exists foreign key (user_id) references auth.users (id) on delete cascade,
-    constraint super_admins_reason_not_blank check (reason ~ '\S'),
+    constraint super_admins_reason_not_blank check (reason ~ '[^[:space:][:cntrl:]\u0080-\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]'),
     constraint super_admins_ends_after_it_begins check (expires_at > granted_at)
 );
 alter table private.super_admins enable row level security;

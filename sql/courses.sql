@@ -13,7 +13,7 @@ create table public.courses (
     constraint courses_community_exists foreign key (community_id)
     references public.communities (id) on delete cascade,
     constraint courses_status_known check (status in ('draft', 'published', 'archived')),
-    constraint courses_title_not_blank check (title ~ '\S'),
+    constraint courses_title_not_blank check (title ~ '[^[:space:][:cntrl:]\u0080-\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]'),
     constraint courses_title_length check (char_length(title) <= 200),
     constraint courses_description_length check (char_length(description) <= 10000)
 );
@@ -92,7 +92,7 @@ create table public.blocks (
     references public.blocks (community_id, course_id, version, id) on delete cascade,
     constraint blocks_parent_is_another check (parent_id <> id),
     constraint blocks_kind_format check (kind ~ '^[a-z][a-z0-9_]{0,49}$'),
-    constraint blocks_title_not_blank check (title ~ '\S'),
+    constraint blocks_title_not_blank check (title ~ '[^[:space:][:cntrl:]\u0080-\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]'),
     constraint blocks_title_length check (char_length(title) <= 200),
     constraint blocks_position_positive check (position >= 1),
     constraint blocks_weight_range check (weight > 0 and weight <= 100000),

@@ -18,7 +18,7 @@ create table public.programs (
     -- Not a membership: super admins create programs too, and people leave.
     constraint programs_creator_exists foreign key (created_by) references auth.users (id) on delete set null,
     constraint programs_status_known check (status in ('draft', 'published', 'archived')),
-    constraint programs_title_not_blank check (title ~ '\S'),
+    constraint programs_title_not_blank check (title ~ '[^[:space:][:cntrl:]\u0080-\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]'),
     constraint programs_title_length check (char_length(title) <= 200),
     constraint programs_description_length check (char_length(description) <= 10000),
     constraint programs_duration_range check (duration_weeks between 1 and 520),
@@ -109,7 +109,7 @@ create table public.program_course_assignments (
     constraint program_course_assignments_course_exists foreign key (community_id, course_id)
     references public.courses (community_id, id) on delete restrict,
     constraint program_course_assignments_order_range check (sequence_order between 1 and 200),
-    constraint program_course_assignments_group_not_blank check (group_name ~ '\S'),
+    constraint program_course_assignments_group_not_blank check (group_name ~ '[^[:space:][:cntrl:]\u0080-\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]'),
     constraint program_course_assignments_group_length check (char_length(group_name) <= 100)
 );
 alter table public.program_course_assignments enable row level security;

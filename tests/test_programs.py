@@ -96,6 +96,10 @@ async def test_signed_out_cannot_create(api: Api, as_anon: Person) -> None:
     [
         ({"title": ""}, "title"),
         ({"title": " \t\n"}, "title"),
+        *(
+            ({"title": unseen}, "title")
+            for unseen in ("\u200b", "\ufeff", "\u0001", "\u202e\u2066", "\u00a0\u3000")
+        ),
         ({"title": "x" * 201}, "title"),
         ({"title": "nul \x00 inside"}, "title"),
         ({"title": 5}, "title"),
@@ -118,6 +122,13 @@ async def test_a_bad_program_is_refused_and_the_field_named(
     assert reply.code == "BAD_USER_INPUT"
     assert reply.field == field
     assert database.run("select count(*) from public.programs") == before
+
+
+@pytest.mark.parametrize("title", ["日本語", "עברית", "🎓", "a\u200bb", "é", "-"])
+async def test_a_title_may_be_in_any_script(api: Api, as_admin: Person, title: str) -> None:
+    program = (await api.ask(as_admin, CREATE, input={"title": title})).data["createProgram"]["program"]
+
+    assert program["title"] == title
 
 
 async def test_an_update_changes_what_it_names_and_clears_what_is_null(api: Api, as_admin: Person) -> None:

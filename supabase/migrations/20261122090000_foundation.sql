@@ -57,6 +57,7 @@ end
 $$;
 
 -- Communities are the tenants; a membership is one person's place in one of them.
+-- Here and elsewhere "not blank" means that something can be seen: zero-width and control characters cannot.
 
 create table public.communities (
     id uuid not null default gen_random_uuid(),
@@ -68,7 +69,7 @@ create table public.communities (
     constraint communities_pkey primary key (id),
     constraint communities_slug_unique unique (slug),
     constraint communities_slug_format check (slug ~ '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'),
-    constraint communities_name_not_blank check (name ~ '\S'),
+    constraint communities_name_not_blank check (name ~ '[^[:space:][:cntrl:]\u0080-\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]'),
     constraint communities_name_length check (char_length(name) <= 200)
 );
 -- Closed from its first moment, as every table: older Supabase projects grant new tables to every client, and the
@@ -96,7 +97,7 @@ create table public.memberships (
     constraint memberships_user_exists foreign key (user_id) references auth.users (id) on delete cascade,
     constraint memberships_role_known check (role in ('end_user', 'community_admin')),
     constraint memberships_status_known check (status in ('invited', 'active', 'suspended', 'left')),
-    constraint memberships_display_name_not_blank check (display_name ~ '\S'),
+    constraint memberships_display_name_not_blank check (display_name ~ '[^[:space:][:cntrl:]\u0080-\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]'),
     constraint memberships_display_name_length check (char_length(display_name) <= 200),
     constraint memberships_joined_at_sane check (joined_at between '1970-01-01 00:00+00' and '9999-12-31 00:00+00')
 );
@@ -118,7 +119,7 @@ create table private.super_admins (
     expires_at timestamptz,
     constraint super_admins_pkey primary key (user_id),
     constraint super_admins_user_exists foreign key (user_id) references auth.users (id) on delete cascade,
-    constraint super_admins_reason_not_blank check (reason ~ '\S'),
+    constraint super_admins_reason_not_blank check (reason ~ '[^[:space:][:cntrl:]\u0080-\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]'),
     constraint super_admins_ends_after_it_begins check (expires_at > granted_at)
 );
 alter table private.super_admins enable row level security;
@@ -334,7 +335,7 @@ create table public.courses (
     constraint courses_community_exists foreign key (community_id)
     references public.communities (id) on delete cascade,
     constraint courses_status_known check (status in ('draft', 'published', 'archived')),
-    constraint courses_title_not_blank check (title ~ '\S'),
+    constraint courses_title_not_blank check (title ~ '[^[:space:][:cntrl:]\u0080-\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]'),
     constraint courses_title_length check (char_length(title) <= 200),
     constraint courses_description_length check (char_length(description) <= 10000)
 );
@@ -413,7 +414,7 @@ create table public.blocks (
     references public.blocks (community_id, course_id, version, id) on delete cascade,
     constraint blocks_parent_is_another check (parent_id <> id),
     constraint blocks_kind_format check (kind ~ '^[a-z][a-z0-9_]{0,49}$'),
-    constraint blocks_title_not_blank check (title ~ '\S'),
+    constraint blocks_title_not_blank check (title ~ '[^[:space:][:cntrl:]\u0080-\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]'),
     constraint blocks_title_length check (char_length(title) <= 200),
     constraint blocks_position_positive check (position >= 1),
     constraint blocks_weight_range check (weight > 0 and weight <= 100000),
@@ -447,7 +448,7 @@ create table public.programs (
     -- Not a membership: super admins create programs too, and people leave.
     constraint programs_creator_exists foreign key (created_by) references auth.users (id) on delete set null,
     constraint programs_status_known check (status in ('draft', 'published', 'archived')),
-    constraint programs_title_not_blank check (title ~ '\S'),
+    constraint programs_title_not_blank check (title ~ '[^[:space:][:cntrl:]\u0080-\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]'),
     constraint programs_title_length check (char_length(title) <= 200),
     constraint programs_description_length check (char_length(description) <= 10000),
     constraint programs_duration_range check (duration_weeks between 1 and 520),
@@ -538,7 +539,7 @@ create table public.program_course_assignments (
     constraint program_course_assignments_course_exists foreign key (community_id, course_id)
     references public.courses (community_id, id) on delete restrict,
     constraint program_course_assignments_order_range check (sequence_order between 1 and 200),
-    constraint program_course_assignments_group_not_blank check (group_name ~ '\S'),
+    constraint program_course_assignments_group_not_blank check (group_name ~ '[^[:space:][:cntrl:]\u0080-\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]'),
     constraint program_course_assignments_group_length check (char_length(group_name) <= 100)
 );
 alter table public.program_course_assignments enable row level security;
