@@ -1,5 +1,6 @@
 """Who is asking? Turns an `Authorization` header into a role and claims that Postgres can be given."""
 
+import hashlib
 import math
 import re
 import time
@@ -8,11 +9,15 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 from uuid import UUID
 
+from resolvers.cache import Cache
 from resolvers.claims import Rules, check_not_expired, is_anonymous_key, refused, take_community
 from resolvers.jwks import KeySet, PublishedKeySet
 from resolvers.keys import PUBLIC_KEY_ALGORITHMS, Key, is_key_id, public_keys, shared_secret
 from resolvers.tokens import MalformedError, canonical, parse_object, take_apart
 from settings import Settings
+
+# A token is about two hundred bytes here, its claims a thousand.
+MOST_VERIFIED = 10_000
 
 _BEARER = re.compile(r"(?i:bearer) ([\x21-\x7e]+)")
 _PUBLISHABLE_KEY = re.compile(r"sb_publishable_[\w-]+", re.ASCII)
@@ -60,6 +65,7 @@ class Verifier:
         self._secret = None if secret is None else shared_secret(secret, issuer)
         self._rules = Rules(issuer, audience, max_age_seconds, frozenset(allowed_clients))
         self._clock = clock
+        self._verified: Cache[bytes, tuple[Identity, object]] = Cache(MOST_VERIFIED, MOST_VERIFIED)
 
     @classmethod
     def from_settings(
@@ -106,10 +112,28 @@ class Verifier:
             return ANONYMOUS
         if token.startswith("sb_secret_"):
             raise refused("Secret keys are not accepted here; send the token of a signed-in user.")
+        # By digest: no token stays in memory longer than its request.
+        digest = hashlib.sha256(token.encode("utf-8", "backslashreplace")).digest()
+        known = self._known(digest)
+        if known is not None:
+            return known
         try:
-            return await self._verify_signed(token)
+            identity = await self._verify_signed(token)
+            self._verified.keep(digest, (identity, self._current_keys), 1)
+            return identity
         except MalformedError:
             raise refused("The access token is malformed; sign in again for a new one.") from None
+
+    @property
+    def _current_keys(self) -> object:
+        return None if self._keys is None else self._keys.current
+
+    def _known(self, digest: bytes) -> Identity | None:
+        """The caller of a token that was verified before, while it has not expired and the keys are the same."""
+        identity, keys = self._verified.find(digest) or (None, None)
+        if identity is None or keys is not self._current_keys or identity.expires_at <= self._clock():
+            return None
+        return identity
 
     async def _verify_signed(self, token: str) -> Identity:
         parts = take_apart(token)

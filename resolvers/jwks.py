@@ -35,6 +35,11 @@ class KeySet:
     def ready(self) -> bool:
         return self._keys is not None
 
+    @property
+    def current(self) -> object:
+        """The very set that is in use: another object when it has been fetched anew."""
+        return self._keys
+
     async def open(self) -> None: ...
 
     async def close(self) -> None: ...

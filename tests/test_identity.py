@@ -720,3 +720,36 @@ def test_settings_that_verify_nothing_stop_the_start(values: dict[str, Any], rea
 def test_a_local_key_set_without_keys_stops_the_start() -> None:
     with pytest.raises(ValueError, match="no public key"):
         Verifier.from_settings(environment(), issuer=ISSUER, jwks={"keys": []})
+
+
+async def test_a_token_that_was_verified_once_is_refused_when_it_has_expired() -> None:
+    now = [float(NOW)]
+    verifier = Verifier(issuer=ISSUER, keys=KeySet(public_keys(JWKS)), clock=lambda: now[0])
+    good = token(exp=NOW + 60)
+    first = await accepted(good, by=verifier)
+
+    now[0] = NOW + 59
+    again = await accepted(good, by=verifier)
+    now[0] = NOW + 60 + 31
+
+    assert again is first, "not verified twice"
+    await refusal_of(good, "expired", by=verifier)
+
+
+async def test_a_token_that_was_verified_once_is_refused_when_its_key_is_gone() -> None:
+    keys = KeySet(public_keys(JWKS))
+    verifier = Verifier(issuer=ISSUER, keys=keys, clock=lambda: NOW)
+    good = token()
+    await accepted(good, by=verifier)
+
+    keys._keys = {kid: key for kid, key in public_keys(JWKS).items() if kid != "es256"}
+
+    await refusal_of(good, "not signed", by=verifier)
+
+
+async def test_a_token_that_resembles_a_verified_one_is_verified_itself() -> None:
+    good = token()
+    await accepted(good)
+
+    for other in (good[:-1], good + "A", good.swapcase(), good + "=", " " + good):
+        await refusal_of(other)
