@@ -138,8 +138,8 @@ def _require_free_port(settings: Settings) -> None:
 
 
 def _print_addresses(settings: Settings, platform: Platform) -> None:
-    page = " (and GraphiQL)" if settings.environment == "development" else ""
-    console.print(f"GraphQL{page:<15}{settings.local_url}/graphql", highlight=False, soft_wrap=True)
+    name = "GraphQL and GraphiQL" if settings.environment == "development" else "GraphQL"
+    console.print(f"{name:<22}{settings.local_url}/graphql", highlight=False, soft_wrap=True)
     console.print(f"Supabase URL          {settings.local_url}", highlight=False, soft_wrap=True)
     console.print(f"Publishable key       {platform.publishable_key}", highlight=False, soft_wrap=True)
     console.print(f"Postgres              {platform.admin_database_url}", highlight=False, soft_wrap=True)

@@ -36,11 +36,6 @@ class Platform:
         return self.cluster.dsn("gym_api")
 
     @property
-    def worker_database_url(self) -> str:
-        """For the jobs: role `gym_worker`."""
-        return self.cluster.dsn("gym_worker")
-
-    @property
     def admin_database_url(self) -> str:
         """For migrations and imports: role `postgres`."""
         return self.cluster.dsn("postgres")

@@ -19,8 +19,6 @@ from graphql import (
     GraphQLScalarType,
     GraphQLSchema,
     get_named_type,
-    get_nullable_type,
-    is_list_type,
     is_non_null_type,
 )
 from strawberry.schema.schema_converter import GraphQLCoreConverter
@@ -53,7 +51,6 @@ class FieldModel:
     type_name: str
     is_enum: bool
     nullable: bool
-    is_list: bool
 
     @property
     def weight(self) -> int:
@@ -161,7 +158,6 @@ def _field_model(owner: str, name: str, graphql_field: GraphQLField) -> FieldMod
         raise TypeError(
             f"{owner}.{name} is a {named.name}, which has no canonical text in resolvers/json_text.py"
         )
-    unwrapped = get_nullable_type(graphql_field.type)
     return FieldModel(
         name,
         source or Column(snake_case(name)),
@@ -169,7 +165,6 @@ def _field_model(owner: str, name: str, graphql_field: GraphQLField) -> FieldMod
         named.name,
         isinstance(named, GraphQLEnumType),
         not is_non_null_type(graphql_field.type),
-        is_list_type(unwrapped),
     )
 
 

@@ -1,10 +1,11 @@
 """Whether this process can answer: the database is there and has the tables, and tokens can be verified."""
 
 from resolvers.database import Database
-from resolvers.errors import ApiError, Refusal
+from resolvers.errors import ApiError, Refusal, face_of
 from resolvers.identity import ANONYMOUS, Verifier
 from resolvers.plan import Statement
 
+_MISSING = ("42883", "42P01", "3F000")  # function, table, schema
 # Signed out, this touches a function that the migrations make; it gives no row.
 _PROBE = Statement("select id::text from private.viewer()", [])
 
@@ -16,6 +17,8 @@ async def is_ready(database: Database, verifier: Verifier) -> list[str]:
         await database.run(ANONYMOUS, [_PROBE], read_only=True)
     except ApiError as error:
         problems.append(error.message)
-    except Refusal:
-        problems.append("The database has not been migrated. Apply supabase/migrations.")
+    except Refusal as refusal:
+        missing = refusal.sqlstate in _MISSING
+        not_migrated = "The database has not been migrated. Apply supabase/migrations."
+        problems.append(not_migrated if missing else face_of(refusal, signed_in=True).message)
     return problems
