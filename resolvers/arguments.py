@@ -1,28 +1,29 @@
 """What a client put into an operation, as text parameters of its statements.
 
-A plan holds no values. It holds the places of arguments, and binders that read a value from there on each request,
-after graphql-core has coerced and checked it.
+A plan holds no values. It holds the places of arguments, and binders that read a value from there on each request.
 """
 
 import hmac
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 import orjson
-from graphql import FieldNode, GraphQLField
-from graphql.execution.values import VariableValues, get_argument_values
+from graphql import FieldNode, GraphQLField, is_required_argument
+from graphql.execution.values import get_argument_values
 
+from resolvers.coercion import UnsureError, default_of, has_variables, member, read_members
 from resolvers.errors import ApiError
 from resolvers.identity import Identity
 from resolvers.model import snake_case
 from resolvers.sources import DEFAULT_FIRST, MOST_FIRST
+from resolvers.variables import Given
 
 LONGEST_SEARCH = 100
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Bound:
     """The arguments of one request, by place, and who asks."""
 
@@ -34,22 +35,42 @@ class Bound:
 Binder = Callable[[Bound], str | None]
 
 
-@dataclass
-class Places:
-    """The fields with arguments in an operation, in the order in which the compiler met them."""
+class Place:
+    """A field with arguments in an operation."""
 
-    fields: list[tuple[GraphQLField, FieldNode]] = field(default_factory=list)
-
-    def add(self, graphql_field: GraphQLField, node: FieldNode) -> int:
-        self.fields.append((graphql_field, node))
-        return len(self.fields) - 1
-
-    def read(self, variables: VariableValues) -> list[dict[str, Any]]:
-        """The coerced arguments of each place. Raises graphql-core's errors for bad values."""
-        return [
-            get_argument_values(graphql_field, node, variables, hide_suggestions=True)
-            for graphql_field, node in self.fields
+    def __init__(self, field: GraphQLField, node: FieldNode) -> None:
+        self._field = field
+        # Without what is asked below it, which would keep most of the document in memory.
+        self._node = FieldNode(name=node.name, arguments=node.arguments)
+        given = {argument.name.value: argument.value for argument in node.arguments or ()}
+        self._members = [
+            member(
+                argument.out_name or name,
+                argument.type,
+                given.get(name),
+                default_of(argument, required=is_required_argument(argument)),
+            )
+            for name, argument in field.args.items()
         ]
+        has_none = not any(has_variables(value) for value in given.values())
+        # The arguments of all requests, when no variable is among them.
+        self.constant = self._coerced({}) if has_none else None
+
+    def read(self, given: Given) -> dict[str, Any]:
+        """The coerced arguments. Raises graphql-core's errors for bad values."""
+        if self.constant is not None:
+            return self.constant
+        arguments = self._coerced(given.coerced)
+        if arguments is None:
+            return get_argument_values(self._field, self._node, given.judged, hide_suggestions=True)
+        return arguments
+
+    def _coerced(self, values: Mapping[str, Any]) -> dict[str, Any] | None:
+        """None for values that graphql-core has to judge."""
+        try:
+            return read_members(self._members, values)
+        except UnsureError:
+            return None
 
 
 class Parameters:

@@ -1,6 +1,7 @@
 """A cache with an end: the most recently used entries, up to a number and a weight."""
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key")
@@ -25,6 +26,9 @@ class Cache(Generic[Key, Value]):
             return None
         self._entries.move_to_end(key)
         return entry[0]
+
+    def values(self) -> Iterator[Value]:
+        return (value for value, _ in self._entries.values())
 
     def keep(self, key: Key, value: Value, weight: int) -> None:
         _, replaced = self._entries.pop(key, (None, 0))

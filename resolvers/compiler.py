@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from graphql import OperationDefinitionNode, OperationType
-from graphql.execution.values import VariableValues
 
 from resolvers import connections
-from resolvers.arguments import Bound, Parameters, Places, mutation_input
+from resolvers.arguments import Bound, Parameters, Place, mutation_input
 from resolvers.json_text import Part, concatenate, expression, literal, scalar
 from resolvers.model import FieldModel, Model, TypeModel
 from resolvers.plan import Plan, Repeated, RootField, Template
@@ -30,6 +29,7 @@ from resolvers.sources import (
     ToMany,
     ToOne,
 )
+from resolvers.variables import Given
 
 # The id that a mutation's function gave, until the end of the transaction.
 _CHANGED = "nullif(current_setting('gym.changed', true), '')"
@@ -61,13 +61,13 @@ class Writer:
         self,
         model: Model,
         fragments: Fragments,
-        variables: VariableValues,
-        places: Places,
+        given: Given,
+        places: list[Place],
         checks: list[Callable[[Bound], object]],
     ) -> None:
         self.model = model
         self.fragments = fragments
-        self.variables = variables
+        self.given = given
         self.places = places
         self.checks = checks
         self.repeated_here = Repeated()
@@ -79,10 +79,11 @@ class Writer:
         return Row(f"t{self._aliases}", self.model.types[type_name])
 
     def below(self, selected: Selected, type_name: str) -> list[Selected]:
-        return select_below(selected, type_name, self.fragments, self.variables.coerced)
+        return select_below(selected, type_name, self.fragments, self.given.coerced)
 
     def place(self, field_model: FieldModel, selected: Selected) -> int:
-        return self.places.add(field_model.graphql, selected.node)
+        self.places.append(Place(field_model.graphql, selected.node))
+        return len(self.places) - 1
 
     def weigh(self, weight: int) -> None:
         """Adds to what one row costs here."""
@@ -187,19 +188,19 @@ def _both_tenants(row: Row, owner: Row) -> bool:
 
 
 def compile_operation(
-    model: Model, operation: OperationDefinitionNode, fragments: Fragments, variables: VariableValues
+    model: Model, operation: OperationDefinitionNode, fragments: Fragments, given: Given
 ) -> Plan:
     """The plan of a valid operation, for all variables of the same shape."""
     is_mutation = operation.operation is OperationType.MUTATION
     root = model.schema.mutation_type if is_mutation else model.schema.query_type
     if root is None:
         raise TypeError("the schema has no such root type")
-    places = Places()
+    places: list[Place] = []
     repeated: list[Repeated] = []
     checks: list[Callable[[Bound], object]] = []
     fields = []
-    for selected in select([operation.selection_set], root.name, fragments, variables.coerced):
-        writer = Writer(model, fragments, variables, places, checks)
+    for selected in select([operation.selection_set], root.name, fragments, given.coerced):
+        writer = Writer(model, fragments, given, places, checks)
         fields.append(_root_field(writer, selected, model.types[root.name]))
         repeated += writer.repeated_here.inside
     return Plan(fields, places, repeated, checks, is_mutation)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 from graphql import get_named_type
-from graphql.execution.values import get_argument_values
 
 from resolvers.arguments import Binder, Bound, cursor_context, filter_value, first_of
 from resolvers.errors import ApiError
@@ -44,7 +43,8 @@ class _Connection:
         self.type = writer.model.types[model.type_name]
         self.node_type = writer.model.types[self.type.fields["nodes"].type_name]
         self.place = writer.place(model, selected)
-        self.arguments = _shape(writer, model, selected)
+        # As they are on this request; only their shape may go into the SQL.
+        self.arguments = writer.places[self.place].read(writer.given)
         self.column, self.direction = _order(self.arguments, model.source)
         self.children = writer.below(selected, self.type.name)
         self.columns: list[tuple[str, str]] = []
@@ -211,11 +211,6 @@ class _Connection:
 
     def _parameter(self, binder: Binder, sql_type: str) -> str:
         return self.writer.parameters.add(binder, sql_type)
-
-
-def _shape(writer: "Writer", model: FieldModel, selected: Selected) -> dict[str, Any]:
-    """The arguments as they are on this request; only their shape may go into the SQL."""
-    return get_argument_values(model.graphql, selected.node, writer.variables, hide_suggestions=True)
 
 
 def _order(arguments: dict[str, Any], source: Paged) -> tuple[str, str]:

@@ -1,37 +1,36 @@
-"""What a client sent, made sure of: parsed, within the limits, valid, its operation found, its variables coerced."""
+"""What a client sent, made sure of: parsed, within the limits, valid. A document that was is not looked at again."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import dataclass, field
 from typing import Any
 
 from graphql import (
     DocumentNode,
     FragmentDefinitionNode,
-    GraphQLError,
     GraphQLSyntaxError,
-    Node,
     OperationDefinitionNode,
     OperationType,
-    get_named_type,
     parse,
-    type_from_ast,
     validate,
 )
-from graphql.execution.values import VariableValues, get_variable_values
 
 from resolvers import limits
 from resolvers.cache import Cache
+from resolvers.coercion import Coercers
+from resolvers.compiler import compile_operation
 from resolvers.errors import ApiError
 from resolvers.model import Model
+from resolvers.plan import Plan
+from resolvers.variables import MOST_ERRORS, Given, InvalidError, Variables, shaping_variables
 
-MOST_ERRORS = 5
-MOST_DOCUMENTS = 1_000
-# Nodes of the syntax trees of all cached documents together; one takes about 300 bytes.
-MOST_SYNTAX_NODES = 200_000
+MOST_DOCUMENTS = 5_000
+# Of all cached documents together, about: their texts, and what their plans hold.
+MOST_BYTES = 32_000_000
+# Plans of one operation, which differ in what @skip and @include leave of it and in the shape of filters.
+MOST_VARIANTS = 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Request:
     """An operation as a client sent it; `read_only` when it came by GET."""
 
@@ -39,14 +38,6 @@ class Request:
     operation_name: str | None = None
     variables: Mapping[str, Any] | None = None
     read_only: bool = False
-
-
-class InvalidError(Exception):
-    """The document or the variables are wrong; `errors` says where."""
-
-    def __init__(self, errors: list[GraphQLError]) -> None:
-        super().__init__()
-        self.errors = errors[:MOST_ERRORS]
 
 
 class MutationByGetError(ApiError):
@@ -58,108 +49,111 @@ class MutationByGetError(ApiError):
 
 @dataclass(frozen=True)
 class Operation:
-    """A valid operation and the values of its variables; `size` is the number of nodes of its document."""
+    """One operation of a valid document, and its plans by the shape of its variables."""
 
-    document: DocumentNode
-    size: int
-    node: OperationDefinitionNode
-    variables: VariableValues
+    name: str | None
+    is_mutation: bool
+    variables: Variables
+    plans: Cache[tuple[Any, ...], Plan] = field(default_factory=lambda: Cache(MOST_VARIANTS, MOST_BYTES))
+
+
+class Document:
+    """A valid document. It keeps no syntax tree: what is seldom needed is parsed again."""
+
+    def __init__(self, model: Model, coercers: Coercers, text: str, tree: DocumentNode) -> None:
+        self.text = text
+        self._model = model
+        shaping = shaping_variables(tree)
+        self._operations = [_operation(model, coercers, node, shaping) for node in _operations(tree)]
+        # Not yet compiled: the tree of the first request, until its plan is there.
+        self._fresh_tree: DocumentNode | None = tree
+
+    def operation(self, name: str | None) -> Operation:
+        """Raises BAD_USER_INPUT when there is no such operation, or no name and several."""
+        if name is None:
+            if len(self._operations) == 1:
+                return self._operations[0]
+            message = "The document has not exactly one operation. Name one in `operationName`."
+            raise ApiError("BAD_USER_INPUT", message)
+        for operation in self._operations:
+            if operation.name == name:
+                return operation
+        raise ApiError("BAD_USER_INPUT", "The document has no operation with the name in `operationName`.")
+
+    def compile(self, operation: Operation, given: Given) -> Plan:
+        """A plan for all variables of the same shape."""
+        tree, self._fresh_tree = self._fresh_tree or self.tree(), None
+        (node,) = (node for node in _operations(tree) if _name(node) == operation.name)
+        fragments = {d.name.value: d for d in tree.definitions if isinstance(d, FragmentDefinitionNode)}
+        return compile_operation(self._model, node, fragments, given)
+
+    def tree(self) -> DocumentNode:
+        return parse(self.text, no_location=True)
 
     @property
-    def fragments(self) -> dict[str, FragmentDefinitionNode]:
-        return {d.name.value: d for d in self.document.definitions if isinstance(d, FragmentDefinitionNode)}
-
-    def shape(self, model: Model) -> tuple[Any, ...]:
-        """What of the request decides the SQL, beside the text: the operation, which variables are there, and the
-        values that choose columns or fields."""
-        shapes: list[Any] = [self.node.name.value if self.node.name else None]
-        for definition in self.node.variable_definitions or ():
-            name = definition.variable.name.value
-            named = get_named_type(type_from_ast(model.schema, definition.type))
-            if name in self.variables.coerced and named is not None:
-                value = self.variables.coerced[name]
-                shapes.append((name, "*" if named.name in model.mutation_inputs else _shape(value)))
-        return tuple(shapes)
+    def weight(self) -> int:
+        """Bytes, about."""
+        return len(self.text) + sum(plan.weight for o in self._operations for plan in o.plans.values())
 
 
 class Documents:
-    """Reads requests against one schema; documents that were valid once are not looked at again."""
+    """Reads documents against one schema, and plans their operations."""
 
     def __init__(self, model: Model, most: limits.Limits, max_tokens: int) -> None:
-        self._schema = model.schema
+        self._model = model
         self._limits = most
         self._max_tokens = max_tokens
-        self._valid: Cache[str, tuple[DocumentNode, int]] = Cache(MOST_DOCUMENTS, MOST_SYNTAX_NODES)
+        self._coercers = Coercers()
+        self._valid: Cache[str, Document] = Cache(MOST_DOCUMENTS, MOST_BYTES)
 
-    def read(self, request: Request) -> Operation:
+    def read(self, text: str) -> Document:
         """Raises ApiError, InvalidError or GraphQLError (syntax) for what cannot be run."""
-        found = self._valid.find(request.query)
-        if found is None:
-            self._check(request.query)
-            # Kept without places: they hold on to the text and to every token of it.
-            document = parse(request.query, no_location=True)
-            found = document, _size(document)
-            self._valid.keep(request.query, found, found[1])
-        document, size = found
-        node = _operation(document, request.operation_name)
-        if node.operation is OperationType.MUTATION and request.read_only:
-            raise MutationByGetError
-        return Operation(document, size, node, self._variables(node, request))
+        document = self._valid.find(text)
+        if document is None:
+            document = Document(self._model, self._coercers, text, self._checked(text))
+        return document
 
-    def _check(self, query: str) -> None:
+    def plan(self, document: Document, operation: Operation, given: Given) -> Plan:
+        """Raises GraphQLError for arguments that are wrong only with the values of variables in them."""
+        shape = operation.variables.shape(given.coerced)
+        plan = operation.plans.find(shape)
+        if plan is None:
+            plan = document.compile(operation, given)
+            operation.plans.keep(shape, plan, plan.weight)
+            self._valid.keep(document.text, document, document.weight)
+        return plan
+
+    def _checked(self, text: str) -> DocumentNode:
         try:
-            document = parse(query, max_tokens=self._max_tokens)
+            # Places would hold on to the text and to every token of it.
+            tree = parse(text, no_location=True, max_tokens=self._max_tokens)
         except GraphQLSyntaxError as error:
             if "tokens" in error.message:
                 message = f"The document has more than {self._max_tokens} tokens. Split it."
                 raise ApiError("LIMIT_EXCEEDED", message) from error
             raise
-        limits.check(document, self._limits)
-        errors = validate(self._schema, document, max_errors=MOST_ERRORS, hide_suggestions=True)
-        if errors:
-            raise InvalidError(errors)
-
-    def _variables(self, node: OperationDefinitionNode, request: Request) -> VariableValues:
-        values = get_variable_values(
-            self._schema,
-            node.variable_definitions or (),
-            dict(request.variables or {}),
-            max_errors=MOST_ERRORS,
-            hide_suggestions=True,
-        )
-        if isinstance(values, list):
-            raise InvalidError(values)
-        return values
+        limits.check(tree, self._limits)
+        if validate(self._model.schema, tree, max_errors=1, hide_suggestions=True):
+            # Again, for the places of the errors.
+            raise InvalidError(
+                validate(self._model.schema, parse(text), max_errors=MOST_ERRORS, hide_suggestions=True)
+            )
+        return tree
 
 
-def _size(node: Node) -> int:
-    """The number of nodes of a syntax tree."""
-    count = 1
-    for key in node.keys:
-        value = getattr(node, key, None)
-        for child in value if isinstance(value, tuple) else (value,):
-            if isinstance(child, Node):
-                count += _size(child)
-    return count
+def _operations(tree: DocumentNode) -> list[OperationDefinitionNode]:
+    return [d for d in tree.definitions if isinstance(d, OperationDefinitionNode)]
 
 
-def _operation(document: DocumentNode, name: str | None) -> OperationDefinitionNode:
-    operations = [d for d in document.definitions if isinstance(d, OperationDefinitionNode)]
-    if name is None:
-        if len(operations) == 1:
-            return operations[0]
-        raise ApiError(
-            "BAD_USER_INPUT", "The document has not exactly one operation. Name one in `operationName`."
-        )
-    for operation in operations:
-        if operation.name and operation.name.value == name:
-            return operation
-    raise ApiError("BAD_USER_INPUT", "The document has no operation with the name in `operationName`.")
+def _operation(
+    model: Model, coercers: Coercers, node: OperationDefinitionNode, shaping: frozenset[str]
+) -> Operation:
+    return Operation(
+        _name(node),
+        node.operation is OperationType.MUTATION,
+        Variables(model.schema, coercers, node.variable_definitions or (), shaping),
+    )
 
 
-def _shape(value: Any) -> Any:
-    if isinstance(value, dict):
-        return tuple((key, _shape(inner)) for key, inner in value.items())
-    if isinstance(value, list):
-        return "[]"
-    return value if value is None or isinstance(value, bool | Enum) else "*"
+def _name(node: OperationDefinitionNode) -> str | None:
+    return node.name.value if node.name else None

@@ -4,29 +4,23 @@ Two ways give the same bytes. Compiled: what Postgres wrote goes out as it is. E
 compiled data, for what no statement can say, as introspection.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 import orjson
 from graphql import GraphQLError
 
 from resolvers import limits
 from resolvers.arguments import Bound
-from resolvers.cache import Cache
-from resolvers.compiler import compile_operation
 from resolvers.database import Database
-from resolvers.documents import Documents, InvalidError, MutationByGetError, Operation, Request
+from resolvers.documents import Document, Documents, MutationByGetError, Operation, Request
 from resolvers.errors import ApiError, Refusal, face_of, formatted, internal
 from resolvers.execution import executed
 from resolvers.identity import Identity
 from resolvers.model import Model
 from resolvers.plan import Plan, RootField, Statement
-
-MOST_PLANS = 2_000
-# Bytes of all cached plans together, about: their SQL, and the syntax trees that they hold on to.
-MOST_PLAN_BYTES = 64_000_000
-_BYTES_PER_SYNTAX_NODE = 300
+from resolvers.variables import Given, InvalidError
 
 
 class Phase(Enum):
@@ -61,6 +55,7 @@ class Policy:
 class _Prepared:
     """A request that may run: its plan, and the statements with this request's values."""
 
+    document: Document
     operation: Operation
     plan: Plan
     statements: list[Statement]
@@ -75,7 +70,6 @@ class Engine:
         self._policy = policy
         self._cursor_secret = cursor_secret
         self._documents = Documents(model, policy.limits, policy.max_tokens)
-        self._plans: Cache[tuple[Any, ...], Plan] = Cache(MOST_PLANS, MOST_PLAN_BYTES)
 
     async def answer(self, request: Request, identity: Identity, *, compiled: bool = True) -> Answer:
         """The answer to a request. Never raises: what goes wrong stands in the answer.
@@ -100,23 +94,17 @@ class Engine:
         return await self._carry_out(prepared, request, identity, compiled=compiled)
 
     def _prepare(self, request: Request, identity: Identity) -> _Prepared:
-        operation = self._documents.read(request)
-        plan = self._plan(request.query, operation)
+        document = self._documents.read(request.query)
+        operation = document.operation(request.operation_name)
+        if operation.is_mutation and request.read_only:
+            raise MutationByGetError
+        given = Given(operation.variables, request.variables or {})
+        plan = self._documents.plan(document, operation, given)
         if identity.role == "anon":
             plan = plan.signed_out
-        bound = Bound(plan.places.read(operation.variables), identity, self._cursor_secret)
+        bound = Bound([place.read(given) for place in plan.places], identity, self._cursor_secret)
         plan.check(bound, self._policy.max_nodes, self._policy.max_cost)
-        statements = [template.bind(bound) for field in plan.fields for template in field.templates]
-        return _Prepared(operation, plan, statements)
-
-    def _plan(self, query: str, operation: Operation) -> Plan:
-        key = (query, operation.shape(self._model))
-        plan = self._plans.find(key)
-        if plan is None:
-            plan = compile_operation(self._model, operation.node, operation.fragments, operation.variables)
-            weight = len(query) + plan.length + operation.size * _BYTES_PER_SYNTAX_NODE
-            self._plans.keep(key, plan, weight)
-        return plan
+        return _Prepared(document, operation, plan, plan.bind(bound))
 
     async def _check_introspection(self, plan: Plan, identity: Identity) -> None:
         if not plan.needs_python or self._policy.introspection_for_all:
@@ -140,9 +128,8 @@ class Engine:
         try:
             values = await self._run(prepared, identity)
             if compiled and not plan.needs_python:
-                return Answer(Phase.EXECUTED, _written(plan, values))
-            body = executed(self._model.schema, prepared.operation, request.variables or {}, values)
-            return Answer(Phase.EXECUTED, body)
+                return Answer(Phase.EXECUTED, plan.written(values))
+            return Answer(Phase.EXECUTED, self._executed(prepared, request, values))
         except Refusal as refusal:
             error = face_of(refusal, signed_in=identity.role != "anon")
             return _failed(plan, error, _field_at(plan, refusal.index))
@@ -153,21 +140,27 @@ class Engine:
         except Exception as error:
             return _failed(plan, internal(error))
 
-    async def _run(self, prepared: _Prepared, identity: Identity) -> dict[str, bytes]:
-        """The JSON of each root field, by response key."""
+    async def _run(self, prepared: _Prepared, identity: Identity) -> list[bytes]:
+        """The JSON of each root field; nothing for those that graphql-core answers."""
         plan, statements = prepared.plan, prepared.statements
-        results = iter(
-            await self._database.run(identity, statements, read_only=not plan.is_mutation)
-            if statements
-            else ()
-        )
-        values = {}
-        for field in plan.fields:
-            if field.constant is not None:
-                values[field.key] = field.constant
-            for _ in field.templates:
-                values[field.key] = next(results) or b"null"
+        if not statements:
+            return [root.constant or b"" for root in plan.fields]
+        results = await self._database.run(identity, statements, read_only=not plan.is_mutation)
+        values = []
+        place = 0
+        for root in plan.fields:
+            place += len(root.templates)
+            values.append(root.constant or (results[place - 1] if root.templates else b"") or b"null")
         return values
+
+    def _executed(self, prepared: _Prepared, request: Request, values: Sequence[bytes]) -> bytes:
+        data = {
+            root.key: value
+            for root, value in zip(prepared.plan.fields, values, strict=True)
+            if not root.python
+        }
+        tree, name = prepared.document.tree(), prepared.operation.name
+        return executed(self._model.schema, tree, name, request.variables or {}, data)
 
 
 def _first_with_statements(plan: Plan) -> RootField | None:
@@ -181,10 +174,6 @@ def _field_at(plan: Plan, index: int) -> RootField | None:
             return field
         index -= len(field.templates)
     return None
-
-
-def _written(plan: Plan, values: dict[str, bytes]) -> bytes:
-    return b'{"data":{' + b",".join(b'"%b":%b' % (f.key.encode(), values[f.key]) for f in plan.fields) + b"}}"
 
 
 def _refused(*errors: ApiError | GraphQLError, phase: Phase = Phase.REFUSED) -> Answer:

@@ -5,22 +5,24 @@ from json import loads
 from typing import Any
 
 import orjson
-from graphql import GraphQLSchema, execute_sync
-
-from resolvers.documents import Operation
+from graphql import DocumentNode, GraphQLSchema, execute_sync
 
 
 def executed(
-    schema: GraphQLSchema, operation: Operation, raw_variables: Mapping[str, Any], values: Mapping[str, bytes]
+    schema: GraphQLSchema,
+    document: DocumentNode,
+    operation_name: str | None,
+    raw_variables: Mapping[str, Any],
+    values: Mapping[str, bytes],
 ) -> bytes:
     """The answer's bytes, from the JSON of each compiled root field. Raises what a field raised."""
     data = {key: loads(value, parse_float=_Number) for key, value in values.items()}
     result = execute_sync(
         schema,
-        operation.document,
+        document,
         data,
         variable_values=dict(raw_variables),
-        operation_name=operation.node.name.value if operation.node.name else None,
+        operation_name=operation_name,
         hide_suggestions=True,
     )
     if result.errors:

@@ -15,6 +15,8 @@ Cls = TypeVar("Cls", bound=type)
 
 DEFAULT_FIRST = 25
 MOST_FIRST = 100
+# Arguments of connections whose shape, or values, go into the SQL. All others are parameters of it.
+SHAPING_ARGUMENTS = frozenset({"filter", "orderBy", "after"})
 
 # What a field costs, in simple columns: most of the time of the worst documents went into these.
 LONG_TEXT_WEIGHT = 40
