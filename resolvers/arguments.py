@@ -38,10 +38,9 @@ Binder = Callable[[Bound], str | None]
 class Place:
     """A field with arguments in an operation."""
 
+    __slots__ = ("_field", "_members", "_node", "constant")
+
     def __init__(self, field: GraphQLField, node: FieldNode) -> None:
-        self._field = field
-        # Without what is asked below it, which would keep most of the document in memory.
-        self._node = FieldNode(name=node.name, arguments=node.arguments)
         given = {argument.name.value: argument.value for argument in node.arguments or ()}
         self._members = [
             member(
@@ -52,9 +51,11 @@ class Place:
             )
             for name, argument in field.args.items()
         ]
-        has_none = not any(has_variables(value) for value in given.values())
+        self._field = field
+        # Without what is asked below it, which would keep most of the document in memory.
+        self._node = FieldNode(name=node.name, arguments=node.arguments)
         # The arguments of all requests, when no variable is among them.
-        self.constant = self._coerced({}) if has_none else None
+        self.constant = None if any(map(has_variables, given.values())) else self._coerced({})
 
     def read(self, given: Given) -> dict[str, Any]:
         """The coerced arguments. Raises graphql-core's errors for bad values."""

@@ -25,7 +25,7 @@ from resolvers.variables import MOST_ERRORS, Given, InvalidError, Variables, sha
 
 MOST_DOCUMENTS = 5_000
 # Of all cached documents together, about: their texts, and what their plans hold.
-MOST_BYTES = 32_000_000
+MOST_BYTES = 24_000_000
 # Plans of one operation, which differ in what @skip and @include leave of it and in the shape of filters.
 MOST_VARIANTS = 16
 

@@ -1,7 +1,6 @@
 """`/graphql`: from an HTTP request to an HTTP response. What a request says is judged here, what it asks elsewhere."""
 
 import asyncio
-import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
@@ -16,6 +15,7 @@ from resolvers.engine import Answer
 from resolvers.errors import ApiError, internal
 from resolvers.http_response import HttpError, Response, answered, refused
 from resolvers.identity import Identity
+from resolvers.logs import new_request_id
 from resolvers.media_types import GRAPHQL_RESPONSE, HTML, JSON, is_json, preferred
 
 _READ_HEADERS = frozenset(
@@ -63,7 +63,7 @@ class GraphQLEndpoint:
         self._page = Response(200, HTML, page.encode(), _PAGE_HEADERS) if page is not None else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = str(uuid.uuid4())
+        request_id = new_request_id()
         bind_contextvars(request_id=request_id)
         headers = _headers(scope)
         accept = b",".join(headers.get(b"accept", ()))
