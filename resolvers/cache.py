@@ -14,7 +14,7 @@ class Cache(Generic[Key, Value]):
     def __init__(self, most: int, heaviest: int) -> None:
         self._most = most
         self._heaviest = heaviest
-        self._weight = 0
+        self.weight = 0
         self._entries: OrderedDict[Key, tuple[Value, int]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -33,7 +33,7 @@ class Cache(Generic[Key, Value]):
     def keep(self, key: Key, value: Value, weight: int) -> None:
         _, replaced = self._entries.pop(key, (None, 0))
         self._entries[key] = (value, weight)
-        self._weight += weight - replaced
-        while len(self._entries) > self._most or self._weight > self._heaviest:
+        self.weight += weight - replaced
+        while len(self._entries) > self._most or self.weight > self._heaviest:
             _, (_, dropped) = self._entries.popitem(last=False)
-            self._weight -= dropped
+            self.weight -= dropped

@@ -106,6 +106,14 @@ class Documents:
         self._coercers = Coercers()
         self._valid: Cache[str, Document] = Cache(MOST_DOCUMENTS, MOST_BYTES)
 
+    def __len__(self) -> int:
+        return len(self._valid)
+
+    @property
+    def weight(self) -> int:
+        """Bytes of all that is kept, about."""
+        return self._valid.weight
+
     def read(self, text: str) -> Document:
         """Raises ApiError, InvalidError or GraphQLError (syntax) for what cannot be run."""
         document = self._valid.find(text)
