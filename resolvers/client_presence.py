@@ -5,6 +5,8 @@ from types import TracebackType
 
 from starlette.types import Receive
 
+from resolvers.timers import Timers
+
 _AGAIN_SECONDS = 0.5
 
 
@@ -15,10 +17,10 @@ class ClientLeftError(Exception):
 class WhileClientWaits:
     """A block that is cancelled, and raises ClientLeftError, once the client has left.
 
-    Watching costs a task, and most answers are there before it would have begun: it starts after `patience` seconds.
+    Watching costs a task, and most answers are there before it would have begun: it starts when `patience` ends.
     """
 
-    def __init__(self, receive: Receive, patience: float = 0.05) -> None:
+    def __init__(self, receive: Receive, patience: Timers) -> None:
         self._receive = receive
         self._patience = patience
         self._watch: asyncio.Task[None] | None = None
@@ -28,23 +30,23 @@ class WhileClientWaits:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - an application always runs in a task
         self._task = task
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(self._patience, self._start)
+        self._limit = self._patience.start(self._start)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._timer.cancel()
+        self._limit.stop()
         if self._watch is not None:
             self._watch.cancel()
-        others = self._task.cancelling() - self._cancelled
-        for _ in range(self._cancelled):
-            self._task.uncancel()
-        if self._cancelled and not others and kind is asyncio.CancelledError:
-            raise ClientLeftError from None
+        if self._cancelled:
+            others = self._task.cancelling() - self._cancelled
+            for _ in range(self._cancelled):
+                self._task.uncancel()
+            if not others and kind is asyncio.CancelledError:
+                raise ClientLeftError from None
 
     def _start(self) -> None:
-        self._watch = self._loop.create_task(self._wait_for_disconnect())
+        self._watch = asyncio.get_running_loop().create_task(self._wait_for_disconnect())
 
     async def _wait_for_disconnect(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":

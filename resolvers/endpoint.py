@@ -1,6 +1,5 @@
 """`/graphql`: from an HTTP request to an HTTP response. What a request says is judged here, what it asks elsewhere."""
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
@@ -17,6 +16,7 @@ from resolvers.http_response import HttpError, Response, answered, refused
 from resolvers.identity import Identity
 from resolvers.logs import new_request_id
 from resolvers.media_types import GRAPHQL_RESPONSE, HTML, JSON, is_json, preferred
+from resolvers.timers import Timers, Within
 
 _READ_HEADERS = frozenset(
     {b"accept", b"authorization", b"content-encoding", b"content-length", b"content-type"}
@@ -24,6 +24,8 @@ _READ_HEADERS = frozenset(
 # In our own order of preference.
 _ANSWERS = (GRAPHQL_RESPONSE, JSON)
 _ANSWERS_AND_PAGE = (*_ANSWERS, HTML)
+# Most answers are there before.
+_PATIENCE_SECONDS = 0.05
 
 # A page that other sites could put in a frame could be made to send what its user never meant.
 _PAGE_HEADERS = (
@@ -59,7 +61,8 @@ class GraphQLEndpoint:
         self._engine = engine
         self._verifier = verifier
         self._max_body_bytes = max_body_bytes
-        self._body_timeout_seconds = body_timeout_seconds
+        self._body_timers = Timers(body_timeout_seconds)
+        self._patience = Timers(_PATIENCE_SECONDS)
         self._page = Response(200, HTML, page.encode(), _PAGE_HEADERS) if page is not None else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -99,7 +102,7 @@ class GraphQLEndpoint:
             request = http_request.from_body(await self._body(headers, receive))
         else:
             request = http_request.from_query_string(scope["query_string"])
-        with WhileClientWaits(receive):
+        with WhileClientWaits(receive, self._patience):
             answer = await self._engine.answer(request, identity)
         return answered(answer, media_type)
 
@@ -108,11 +111,11 @@ class GraphQLEndpoint:
         if declared.isdigit() and int(declared[:18]) > self._max_body_bytes:
             raise self._too_large()
         try:
-            async with asyncio.timeout(self._body_timeout_seconds):
+            with Within(self._body_timers):
                 return await self._read(receive)
         except TimeoutError:
             message = (
-                f"The body did not arrive within {self._body_timeout_seconds:g} seconds. Send it at once."
+                f"The body did not arrive within {self._body_timers.seconds:g} seconds. Send it at once."
             )
             raise HttpError(408, message, code="TIMEOUT", headers=((b"connection", b"close"),)) from None
 
@@ -138,10 +141,9 @@ class GraphQLEndpoint:
             await send({"type": "http.response.body"})
 
     async def _discard_body(self, receive: Receive) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._body_timeout_seconds):
-                while (await receive()).get("more_body"):
-                    pass
+        with suppress(TimeoutError), Within(self._body_timers):
+            while (await receive()).get("more_body"):
+                pass
 
     def _too_large(self) -> HttpError:
         message = f"The body is larger than {self._max_body_bytes} bytes. Send less at once."

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from resolvers.client_presence import ClientLeftError, WhileClientWaits
+from resolvers.timers import Timers
 
 pytestmark = pytest.mark.any_postgres
 
@@ -28,7 +29,7 @@ async def left() -> asyncio.Event:
 
 
 async def test_work_that_ends_in_time_is_left_alone(left: asyncio.Event) -> None:
-    with WhileClientWaits(client_that_leaves(left), patience=0):
+    with WhileClientWaits(client_that_leaves(left), Timers(0)):
         await asyncio.sleep(0.02)
 
     left.set()
@@ -38,7 +39,7 @@ async def test_work_that_ends_in_time_is_left_alone(left: asyncio.Event) -> None
 async def test_work_ends_when_the_client_leaves_and_the_task_goes_on(left: asyncio.Event) -> None:
     left.set()
 
-    with pytest.raises(ClientLeftError), WhileClientWaits(client_that_leaves(left), patience=0):
+    with pytest.raises(ClientLeftError), WhileClientWaits(client_that_leaves(left), Timers(0)):
         await asyncio.sleep(600)
 
     task = asyncio.current_task()
@@ -55,7 +56,7 @@ async def test_a_cancellation_that_is_swallowed_is_repeated(left: asyncio.Event)
 
     left.set()
 
-    with pytest.raises(ClientLeftError), WhileClientWaits(client_that_leaves(left), patience=0):
+    with pytest.raises(ClientLeftError), WhileClientWaits(client_that_leaves(left), Timers(0)):
         await swallow_one()
 
 
@@ -64,14 +65,14 @@ async def test_a_body_that_is_still_coming_in_is_not_taken_for_a_client_that_lef
         await asyncio.sleep(0)
         return {"type": "http.request", "body": b"", "more_body": True}
 
-    with WhileClientWaits(receive, patience=0):
+    with WhileClientWaits(receive, Timers(0)):
         await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize("leaves", [True, False])
 async def test_a_cancellation_by_somebody_else_stays_one(left: asyncio.Event, *, leaves: bool) -> None:
     async def work() -> None:
-        with WhileClientWaits(client_that_leaves(left), patience=0):
+        with WhileClientWaits(client_that_leaves(left), Timers(0)):
             await asyncio.sleep(600)
 
     task = asyncio.create_task(work())
