@@ -165,6 +165,7 @@ def _serve(settings: Settings, workers: int | None) -> None:
         access_log=False,
         log_level="warning",
         server_header=False,
+        proxy_headers=False,  # only the local sign-in asks for the client's address
         timeout_graceful_shutdown=10,
     )
 

@@ -135,11 +135,14 @@ create function private.viewer_program_ids() returns setof uuid
 stable
 security definer -- asked by the policies of programs; reads the caller's own rows only
 set search_path = ''
-language sql
+language plpgsql
 as $$
+begin
+    return query
     select e.program_id
     from public.program_enrollments as e
-    where e.community_id = private.get_community_id() and e.user_id = private.signed_in_user_id()
+    where e.community_id = private.get_community_id() and e.user_id = private.signed_in_user_id();
+end
 $$;
 
 -- Counts over all learners of a program: for admins; no row for others, who see too few rows to count.
