@@ -11,7 +11,6 @@ from graphql import (
     OperationDefinitionNode,
     OperationType,
     parse,
-    validate,
 )
 
 from resolvers import limits
@@ -21,11 +20,12 @@ from resolvers.compiler import compile_operation
 from resolvers.errors import ApiError
 from resolvers.model import Model
 from resolvers.plan import Plan
+from resolvers.validation import errors_of
 from resolvers.variables import MOST_ERRORS, Given, InvalidError, Variables, shaping_variables
 
 MOST_DOCUMENTS = 5_000
 # Of all cached documents together, about: their texts, and what their plans hold.
-MOST_BYTES = 24_000_000
+MOST_BYTES = 16_000_000
 # Plans of one operation, which differ in what @skip and @include leave of it and in the shape of filters.
 MOST_VARIANTS = 16
 
@@ -141,11 +141,9 @@ class Documents:
                 raise ApiError("LIMIT_EXCEEDED", message) from error
             raise
         limits.check(tree, self._limits)
-        if validate(self._model.schema, tree, max_errors=1, hide_suggestions=True):
+        if errors_of(self._model.schema, tree, most=1):
             # Again, for the places of the errors.
-            raise InvalidError(
-                validate(self._model.schema, parse(text), max_errors=MOST_ERRORS, hide_suggestions=True)
-            )
+            raise InvalidError(errors_of(self._model.schema, parse(text), most=MOST_ERRORS))
         return tree
 
 

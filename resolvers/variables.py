@@ -19,6 +19,7 @@ from graphql import (
 )
 from graphql.execution.get_variable_signature import get_variable_signature
 from graphql.execution.values import VariableValues, get_variable_values
+from graphql.language.ast import QUERY_DOCUMENT_KEYS
 
 from resolvers.coercion import REQUIRED, Coerce, Coercers, UnsureError, default_of, unsure
 from resolvers.sources import SHAPING_ARGUMENTS
@@ -109,7 +110,8 @@ def _variable(
 def shaping_variables(document: DocumentNode) -> frozenset[str]:
     """The names of the variables that a plan can depend on: in directives, and in arguments that shape the SQL."""
     found: set[str] = set()
-    _collect(document, found, shaping=False)
+    for definition in document.definitions:
+        _collect(definition, found, shaping=False)
     return frozenset(found)
 
 
@@ -122,7 +124,7 @@ def _collect(node: Node, found: set[str], *, shaping: bool) -> None:
         shaping = shaping or node.name.value in SHAPING_ARGUMENTS
     elif isinstance(node, DirectiveNode):
         shaping = True
-    for key in node.keys:
+    for key in QUERY_DOCUMENT_KEYS.get(node.kind, ()):
         value = getattr(node, key, None)
         for child in value if isinstance(value, tuple) else (value,):
             if isinstance(child, Node):
