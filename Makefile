@@ -3,7 +3,7 @@
 PYTHON ?= python3
 POSTGRES_15 ?= /usr/lib/postgresql/15/bin
 
-.PHONY: run test check tests lock schema clean
+.PHONY: run test check tests bench lock schema clean
 
 run: .venv/installed
 	@.venv/bin/python cli.py serve
@@ -25,6 +25,12 @@ tests: .venv/installed
 	else \
 		echo "No Postgres 15 in $(POSTGRES_15): tested on the embedded one only."; \
 	fi
+
+# This server against PostGraphile, a conventional server and bare SQL. Takes some minutes; needs npm.
+# DATA=folder of OULAD, DOCUMENTS=folder of documents, ROUNDS=5, SECONDS=2 of one measurement
+bench: .venv/installed
+	@.venv/bin/python -m bench.engine $(if $(DATA),--data '$(DATA)') $(if $(DOCUMENTS),--documents '$(DOCUMENTS)') \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS))
 
 .venv/installed: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

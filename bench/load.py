@@ -1,0 +1,180 @@
+"""The load generator, a process of its own: a closed loop over kept-alive connections, with epoll and bare sockets.
+
+Each connection sends its next request when it has the answer to the last. It shares the machine with what it measures,
+so it builds no objects and parses no more of an answer than it must; its own CPU time is told with the result.
+"""
+
+import gc
+import itertools
+import json
+import pickle
+import re
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+from bench.errors import BenchError
+
+_OK = b"HTTP/1.1 200"
+_LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
+_LAST_CHUNK = b"\r\n0\r\n\r\n"
+_BUFFER_BYTES = 1 << 20
+_PATIENCE_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to send, in this order and then from the beginning again; until the time is over, or once through."""
+
+    port: int
+    requests: Sequence[bytes]
+    connections: int
+    seconds: float = float("inf")
+    order: Sequence[int] | None = None
+    once: bool = False
+
+
+@dataclass(frozen=True)
+class Load:
+    """What came of a job."""
+
+    requests: int
+    seconds: float
+    p50_ms: float
+    p99_ms: float
+    own_cpu_us: float
+
+    @property
+    def per_second(self) -> float:
+        return self.requests / self.seconds
+
+
+def run(job: Job) -> Load:
+    """The job in a process of its own, which ends with this one's interest in it."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.load"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        answer, _ = process.communicate(pickle.dumps(job))
+    finally:
+        process.kill()
+        process.wait()
+    if process.returncode != 0:
+        raise BenchError("The load generator failed; the lines above say why.")
+    told = json.loads(answer)
+    if "failure" in told:
+        raise BenchError(f"A server failed under load: {told['failure']}")
+    return Load(**told)
+
+
+class _Connection:
+    """A socket, when its request left, and what has come of an answer that did not arrive in one piece."""
+
+    __slots__ = ("part", "sent_at", "socket")
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.setblocking(False)
+        self.sent_at = 0
+        self.part = b""
+
+
+def _is_whole(answer: bytes | bytearray, length: int) -> bool:
+    """Whether an answer is there to its end. Raises ValueError when it is none that counts."""
+    if not answer.startswith(_OK):
+        raise ValueError(bytes(answer[: min(length, 500)]).decode(errors="replace"))
+    head = answer.find(b"\r\n\r\n", 0, length)
+    if head < 0:
+        return False
+    stated = _LENGTH.search(answer, 0, head)
+    whole = answer.endswith(_LAST_CHUNK, 0, length) if stated is None else head + 4 + int(stated[1]) <= length
+    if whole and answer.find(b'"errors":', head, length) >= 0:
+        raise ValueError(bytes(answer[head + 4 : min(length, head + 500)]).decode(errors="replace"))
+    return whole
+
+
+def _drive(job: Job) -> Load:
+    upcoming = _upcoming(job)
+    connections = {c.socket.fileno(): c for c in (_Connection(job.port) for _ in range(job.connections))}
+    poller = select.epoll()
+    for number in connections:
+        poller.register(number, select.EPOLLIN)
+    buffer = bytearray(_BUFFER_BYTES)
+    latencies: list[int] = []
+    began, cpu_began = time.perf_counter_ns(), time.process_time_ns()
+    deadline = began + job.seconds * 1e9
+    waiting = 0
+    for connection in connections.values():
+        waiting += _send(connection, next(upcoming, None))
+    while waiting:
+        ready = poller.poll(_PATIENCE_SECONDS)
+        if not ready:
+            raise ValueError(f"no answer for {_PATIENCE_SECONDS} seconds")
+        for number, _ in ready:
+            connection = connections[number]
+            length = connection.socket.recv_into(buffer)
+            if length == 0:
+                raise ValueError("it closed a connection")
+            if connection.part:
+                connection.part += buffer[:length]
+                if not _is_whole(connection.part, len(connection.part)):
+                    continue
+                connection.part = b""
+            elif not _is_whole(buffer, length):
+                connection.part = bytes(buffer[:length])
+                continue
+            now = time.perf_counter_ns()
+            latencies.append(now - connection.sent_at)
+            waiting -= 1
+            if now < deadline:
+                waiting += _send(connection, next(upcoming, None))
+    return _result(latencies, time.perf_counter_ns() - began, time.process_time_ns() - cpu_began)
+
+
+def _upcoming(job: Job) -> Iterator[bytes]:
+    chosen = job.requests if job.order is None else [job.requests[number] for number in job.order]
+    return iter(chosen) if job.once else itertools.cycle(chosen)
+
+
+def _send(connection: _Connection, request: bytes | None) -> int:
+    """Sends the next request if there is one; how many that were."""
+    if request is None:
+        return 0
+    connection.sent_at = time.perf_counter_ns()
+    if connection.socket.send(request) != len(request):
+        raise ValueError("it does not take requests any more")
+    return 1
+
+
+def _result(latencies: list[int], nanoseconds: int, cpu: int) -> Load:
+    latencies.sort()
+    count = len(latencies)
+    return Load(
+        requests=count,
+        seconds=nanoseconds / 1e9,
+        p50_ms=latencies[count // 2] / 1e6,
+        p99_ms=latencies[count * 99 // 100] / 1e6,
+        own_cpu_us=cpu / 1000 / count,
+    )
+
+
+def main() -> None:
+    job: Job = pickle.load(sys.stdin.buffer)
+    gc.disable()
+    try:
+        told: dict[str, object] = dict(asdict(_drive(job)))
+    except (ValueError, OSError) as error:
+        told = {"failure": str(error)}
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()
