@@ -1,10 +1,11 @@
 """The commands: `serve`, `import-oulad PATH` and `print-schema`."""
 
+import resource
 import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -16,6 +17,7 @@ from pydantic_settings import SettingsError
 from rich.console import Console
 from rich.markup import escape
 
+from app import create_app
 from jobs import oulad
 from local.demo import DEMO_PASSWORD, SIGN_INS, load_demo
 from local.errors import LocalError
@@ -154,20 +156,33 @@ def _report(message: str) -> None:
 
 
 def _serve(settings: Settings, workers: int | None) -> None:
+    _raise_file_limit()
+    workers = workers or settings.workers
+    if workers > 1:
+        create_app(settings)  # what is wrong with the settings is said here, once, and not by each process
     uvicorn.run(
         "app:create_app",
         factory=True,
         host=settings.host,
         port=settings.port,
-        workers=workers or settings.workers,
+        workers=workers,
         http=GuardedHttpProtocol,
         ws="none",
         access_log=False,
         log_level="warning",
         server_header=False,
         proxy_headers=False,  # only the local sign-in asks for the client's address
-        timeout_graceful_shutdown=10,
+        # Longer than any request may take: whoever has asked before the end gets an answer.
+        timeout_graceful_shutdown=settings.statement_timeout_ms // 1000 + 8,
+        timeout_worker_healthcheck=30,  # a process that is only slow to start is not a dead one
     )
+
+
+def _raise_file_limit() -> None:
+    """Each connection is an open file, and the usual limit of 1,024 is for programs that have few."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS refuses what it calls unlimited
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 if __name__ == "__main__":

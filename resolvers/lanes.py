@@ -1,11 +1,9 @@
 """The database as lanes: reads and writes have their own, each request goes to the one with the least to do.
 
-Overload is refused early: a bounded number waits, for a bounded time.
+Overload is refused early: a bounded number waits, for a bounded time. No community has all lanes to itself.
 """
 
 import asyncio
-import contextlib
-from collections import deque
 from collections.abc import Sequence
 
 import psycopg
@@ -15,13 +13,11 @@ from psycopg.pq.abc import PGresult
 
 from resolvers.errors import ApiError, Refusal
 from resolvers.identity import Identity
-from resolvers.lane import Lane, LaneLostError, Outcome
+from resolvers.lane import SLOW_SECONDS, Group, Lane, Sent, has_failed
 from resolvers.plan import Statement
-from resolvers.shares import Shares
+from resolvers.waiting import Waiting, busy
 
 log = structlog.get_logger(__name__)
-
-Group = Sequence[tuple[str, Statement]]
 
 # The older settings are blanked because a stale `request.jwt.claim.sub` would win over the claims. The role comes
 # last: what stands before it must not be subject to it.
@@ -33,98 +29,221 @@ _IDENTITY = (
     " set_config('gym.changed', '', true), set_config('request.jwt.claims', $4, true),"
     " set_config('role', $5, true)"
 )
-_SETUP = ("set timezone to 'UTC'", "set jit to off", "set idle_in_transaction_session_timeout to '10s'")
+_SETUP = "set timezone to 'UTC'; set jit to off; set idle_in_transaction_session_timeout to '10s'"
+# A pooler in transaction mode gives the next transaction another session: nothing can be set for good.
+_IDENTITY_AND_SETUP = _IDENTITY.replace(
+    "select ",
+    "select set_config('timezone', 'UTC', true), set_config('jit', 'off', true),"
+    " set_config('idle_in_transaction_session_timeout', '10s', true), ",
+    1,
+)
 
-_NO_SUCH_STATEMENT = b"26000"
 _CANCELLED = b"57014"
+_TERMINATED = b"57P01"
+_LOST_A_RACE = (b"40001", b"40P01")
 # Between the tries of a transaction that lost a race: long enough for the winner to finish.
-_PAUSES = (0.01, 0.05, 0.2)
-_FIRST_DELAY, _LONGEST_DELAY = 0.05, 5.0
+_RACE_PAUSES = (0.01, 0.05, 0.2)
+# Before a group is sent again whose connection was lost: until then it shows whether the others are lost too.
+_LOSS_PAUSES = (0.05,)
+_FIRST_DELAY, _LONGEST_DELAY = 0.05, 1.0
 
 
-def _busy() -> ApiError:
-    return ApiError("UNAVAILABLE", "The database is busy. Try again in a moment.")
+def _unreachable() -> ApiError:
+    return ApiError("UNAVAILABLE", "The database cannot be reached. Try again in a moment.")
 
 
-class _Set:
-    """Lanes for one kind of work, and those who wait for one."""
+def _broken() -> ApiError:
+    return ApiError(
+        "UNAVAILABLE", "The connection to the database broke. Read whether the change took place, then go on."
+    )
+
+
+def _stopping() -> ApiError:
+    return ApiError("UNAVAILABLE", "The server is stopping. Try again in a moment.")
+
+
+def _too_long() -> ApiError:
+    return ApiError("TIMEOUT", "The request took too long and was stopped. Ask for less at once.")
+
+
+class _Lanes:
+    """Lanes for one kind of work, and those who wait for one. Decides what becomes of each group."""
 
     def __init__(
-        self, lanes: list[Lane], *, most_under_way: int, most_waiting: int, wait_seconds: float
+        self, lanes: list[Lane], *, repeatable: bool, most_waiting: int, wait_seconds: float
     ) -> None:
         self._lanes = lanes
-        self._most_under_way = most_under_way
-        self._most_waiting = most_waiting
+        self._repeatable = repeatable
+        # One owner has three lanes of four at most, so that their slow requests stand in nobody else's way.
+        self._most_held = max(1, len(lanes) * 3 // 4)
+        self._waiting = Waiting(most=most_waiting, seconds=wait_seconds)
         self._wait_seconds = wait_seconds
-        self._waiting: deque[asyncio.Future[None]] = deque()
         self._reopening: set[asyncio.Task[None]] = set()
+        self._clock: asyncio.TimerHandle | None = None
+        self._lost_at = 0.0
         self._closing = False
 
     async def open(self) -> None:
         """Begins to connect. Returns once all lanes are there, or after a second: a database may come up later."""
+        self._loop = asyncio.get_running_loop()
+        self._lost_at = self._loop.time()
         for lane in self._lanes:
             self._reopen(lane)
         await asyncio.wait(self._reopening, timeout=1)
 
     async def close(self, drain_seconds: float) -> None:
-        """Lets what is under way finish, then ends the connections."""
+        """Lets what is under way and what waits finish, then ends the connections."""
         self._closing = True
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(drain_seconds):
-                await asyncio.gather(*(lane.drained() for lane in self._lanes))
+        under_way = [group for lane in self._lanes for group in lane.under_way]
+        waited_for = [group.future for group in (*under_way, *self._waiting.groups()) if group.wanted]
+        if waited_for:
+            await asyncio.wait(waited_for, timeout=drain_seconds)
         for task in self._reopening:
             task.cancel()
         await asyncio.gather(*self._reopening, return_exceptions=True)
         for lane in self._lanes:
             await lane.close()
+        for group in self._waiting.groups():
+            self._refuse(group, _stopping())
+        if self._clock is not None:
+            self._clock.cancel()
 
-    async def run(self, group: Group) -> Outcome:
-        """Raises LaneLostError, and UNAVAILABLE when there was no lane in time."""
-        lane = await self._free_lane()
-        future = lane.submit(group)
-        future.add_done_callback(self._wake)
-        return await future
+    # Sending
 
-    async def _free_lane(self) -> Lane:
-        # Who comes while others wait does not overtake them.
-        lane = None if self._waiting else self._least_loaded()
-        while lane is None:
-            await self._wait()
-            lane = self._least_loaded()
-        return lane
+    def start(self, group: Group) -> None:
+        """Sends it, or has it wait for its turn. Raises UNAVAILABLE when that could take too long."""
+        if self._closing:
+            raise _stopping()
+        if not self._sent(group):
+            now = self._loop.time()
+            if not self._is_reachable() and now - self._lost_at > self._wait_seconds:
+                raise _unreachable()
+            self._waiting.add(group, now)
+        self._keep_watch()
 
-    async def _wait(self) -> None:
-        if len(self._waiting) >= self._most_waiting or self._closing:
-            raise _busy()
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        try:
-            async with asyncio.timeout(self._wait_seconds):
-                await turn
-        except TimeoutError:
-            raise _busy() from None
-        finally:
-            with contextlib.suppress(ValueError):
-                self._waiting.remove(turn)
+    def _start_again(self, group: Group) -> None:
+        if not group.wanted:
+            return
+        if self._closing:
+            self._refuse(group, _stopping())
+        elif not self._sent(group):
+            self._waiting.add_first(group, self._loop.time())
+        self._keep_watch()
 
-    def _least_loaded(self) -> Lane | None:
-        free = [lane for lane in self._lanes if lane.is_open and lane.load < self._most_under_way]
-        if not free:
-            return None
-        now = asyncio.get_running_loop().time()
-        return min(free, key=lambda lane: lane.burden(now))
+    def _sent(self, group: Group) -> bool:
+        while (lane := self._lane_for(group.owner)) is not None:
+            if not self._repeatable:
+                lane.read()  # a write shall not be the first to notice that the connection has gone
+            if lane.is_open and lane.submit(group):
+                return True
+        return False
 
-    def _wake(self, _: object = None) -> None:
-        places = sum(self._most_under_way - lane.load for lane in self._lanes if lane.is_open)
-        while self._waiting and places > 0:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                places -= 1
+    def _lane_for(self, owner: int | None) -> Lane | None:
+        """The lane with the least to do, if any takes requests."""
+        now = self._loop.time()
+        lanes = self._lanes
+        held = [lane for lane in lanes if lane.serves(owner)]
+        if len(held) >= self._most_held:
+            lanes = held
+        best = None
+        for lane in lanes:
+            if lane.takes(now):
+                if not lane.under_way:
+                    return lane
+                if best is None or len(lane.under_way) < len(best.under_way):
+                    best = lane
+        return best
+
+    def _serve(self) -> None:
+        """Gives those who wait what is free."""
+        now = self._loop.time()
+        while self._waiting and any(lane.takes(now) for lane in self._lanes):
+            group = self._waiting.next(lambda owner: self._lane_for(owner) is not None)
+            if group is None:
+                return
+            if not self._sent(group):
+                self._waiting.add_first(group, now)
+
+    # What becomes of it
+
+    def finished(self, group: Group, results: list[PGresult], *, disturbed: bool) -> None:
+        if group.wanted:
+            if has_failed(results[-1]):
+                self._failed(group, results, disturbed=disturbed)
+            else:
+                group.future.set_result(results)
+        if self._waiting:
+            self._serve()
+
+    def _failed(self, group: Group, results: list[PGresult], *, disturbed: bool) -> None:
+        sqlstate = results[-1].error_field(pq.DiagnosticField.SQLSTATE)
+        late = self._loop.time() > group.deadline
+        if sqlstate == _TERMINATED and not self._repeatable:
+            # Its backend may have been told to end just after the change.
+            self._refuse(group, _broken())
+        elif sqlstate == _CANCELLED and late:
+            self._refuse(group, _too_long())
+        elif late or not self._is_tried_again(group, _pauses(sqlstate, disturbed=disturbed)):
+            group.future.set_exception(_refusal(results))
+
+    def lost(self, lane: Lane, groups: Sequence[Group]) -> None:
+        self._lost_at = self._loop.time()
+        for group in groups:
+            if not group.wanted:
+                continue
+            if not self._repeatable:
+                self._refuse(group, _broken())
+            elif self._lost_at > group.deadline:
+                self._refuse(group, _too_long())
+            elif not self._is_tried_again(group, _LOSS_PAUSES):
+                self._refuse(group, _unreachable())
+        self._reopen(lane)
+
+    def changed(self) -> None:
+        if self._waiting:
+            self._serve()
+
+    def _is_tried_again(self, group: Group, pauses: Sequence[float]) -> bool:
+        if group.tries >= len(pauses) or self._closing:
+            return False
+        self._loop.call_later(pauses[group.tries], self._start_again, group)
+        group.tries += 1
+        return True
+
+    def _refuse(self, group: Group, error: ApiError) -> None:
+        if group.wanted:
+            group.future.set_exception(error)
+
+    # Looking after it
+
+    def _keep_watch(self) -> None:
+        if self._clock is None:
+            self._clock = self._loop.call_later(SLOW_SECONDS, self._look)
+
+    def _look(self) -> None:
+        self._clock = None
+        now = self._loop.time()
+        for lane in self._lanes:
+            lane.check(now)
+        self._let_pass(now)
+        for group in self._waiting.expired(now):
+            self._refuse(group, busy() if self._is_reachable() else _unreachable())
+        self._serve()
+        if self._waiting or any(lane.under_way for lane in self._lanes):
+            self._keep_watch()
+
+    def _let_pass(self, now: float) -> None:
+        """Those who stand behind something slow go elsewhere, or wait for what is free first."""
+        for lane in self._lanes:
+            for group in lane.held_up(now):
+                self._start_again(group.overtaken())
+
+    def _is_reachable(self) -> bool:
+        return any(lane.is_open for lane in self._lanes)
 
     def _reopen(self, lane: Lane) -> None:
         if not self._closing:
-            task = asyncio.get_running_loop().create_task(self._keep_opening(lane))
+            task = self._loop.create_task(self._keep_opening(lane))
             self._reopening.add(task)
             task.add_done_callback(self._reopening.discard)
 
@@ -132,13 +251,13 @@ class _Set:
         delay = _FIRST_DELAY
         while True:
             try:
-                await lane.open(self._reopen, self._wake)
+                await lane.open(self)
             except psycopg.Error as error:
                 log.warning("database_unreachable", error=str(error).splitlines()[0], again_in_seconds=delay)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, _LONGEST_DELAY)
             else:
-                self._wake()
+                self.changed()
                 return
 
 
@@ -154,37 +273,32 @@ class LaneDatabase:
         lock_timeout_ms: int,
         prepared_statements: bool = True,
         most_prepared: int = 100,
-        most_waiting: int = 128,
-        wait_seconds: float = 2,
+        most_waiting: int = 2_000,
+        wait_seconds: float = 3,
     ) -> None:
-        self._timeouts = (str(statement_timeout_ms), str(lock_timeout_ms))
+        self._timeouts = (b"%d" % statement_timeout_ms, b"%d" % lock_timeout_ms)
         # Postgres times each statement; a request of many ends in the time of one.
         self._deadline_seconds = statement_timeout_ms / 1000 + wait_seconds + 1
+        self._identity = _IDENTITY if prepared_statements else _IDENTITY_AND_SETUP
+        setup = _SETUP if prepared_statements else ""
 
-        def lanes(number: int, most_under_way: int) -> _Set:
-            opened = [
-                Lane(url, setup=_SETUP, most_prepared=most_prepared, named=prepared_statements)
+        def lanes(number: int, depth: int, *, repeatable: bool) -> _Lanes:
+            several = [
+                Lane(url, setup=setup, most_prepared=most_prepared, named=prepared_statements, depth=depth)
                 for _ in range(number)
             ]
-            return _Set(
-                opened, most_under_way=most_under_way, most_waiting=most_waiting, wait_seconds=wait_seconds
+            return _Lanes(
+                several, repeatable=repeatable, most_waiting=most_waiting, wait_seconds=wait_seconds
             )
 
         writes = max(1, connections // 2)
-        reads = max(1, connections - writes)
-        self._reads = lanes(reads, 4)
+        # Poolers in transaction mode were known to mix up what came before an answer was there.
+        self._reads = lanes(max(1, connections - writes), 4 if prepared_statements else 1, repeatable=True)
         # A write may wait for a lock: nobody stands behind it.
-        self._writes = lanes(writes, 1)
-
-        def shares(number: int) -> Shares:
-            """A community has three lanes of four at most, so that its slow requests stand in nobody else's way."""
-            return Shares(max(1, number * 3 // 4), most_waiting=most_waiting, wait_seconds=wait_seconds)
-
-        self._read_shares, self._write_shares = shares(reads), shares(writes)
+        self._writes = lanes(writes, 1, repeatable=False)
 
     async def open(self) -> None:
-        await self._reads.open()
-        await self._writes.open()
+        await asyncio.gather(self._reads.open(), self._writes.open())
 
     async def close(self, drain_seconds: float = 5) -> None:
         await asyncio.gather(self._reads.close(drain_seconds), self._writes.close(drain_seconds))
@@ -192,66 +306,33 @@ class LaneDatabase:
     async def run(
         self, identity: Identity, statements: Sequence[Statement], *, read_only: bool
     ) -> list[bytes | None]:
-        who = ("on" if read_only else "off", *self._timeouts, identity.claims, identity.role)
-        group = [("", Statement(_IDENTITY, who)), *((identity.role, statement) for statement in statements)]
-        try:
-            async with asyncio.timeout(self._deadline_seconds):
-                outcome = await self._settled(identity, group, read_only=read_only)
-        except TimeoutError:
-            raise ApiError(
-                "TIMEOUT", "The request took too long and was stopped. Ask for less at once."
-            ) from None
-        if outcome.failure is not None:
-            raise _refusal(outcome)
-        return [_value(result) for result in outcome.results[1:]]
-
-    async def _settled(self, identity: Identity, group: Group, *, read_only: bool) -> Outcome:
-        """What came of the group. What lost a race with another transaction, and so did nothing, is tried again."""
-        shares = self._read_shares if read_only else self._write_shares
-        async with shares.place(identity.community_id):
-            for again_in_seconds in (*_PAUSES, None):
-                outcome = await self._outcome(group, read_only=read_only)
-                if again_in_seconds is None or not _lost_a_race(outcome):
-                    break
-                await asyncio.sleep(again_in_seconds)
-        return outcome
-
-    async def _outcome(self, group: Group, *, read_only: bool) -> Outcome:
-        """What came of the group; what failed for a neighbour's sake is tried once more."""
-        lanes = self._reads if read_only else self._writes
-        try:
-            outcome = await lanes.run(group)
-        except LaneLostError as error:
-            if not read_only:
-                message = (
-                    "The connection to the database broke. Read whether the change took place, then go on."
-                )
-                raise ApiError("UNAVAILABLE", message) from error
-        else:
-            if not _suffered_from_neighbour(outcome, read_only=read_only):
-                return outcome
-        try:
-            return await lanes.run(group)
-        except LaneLostError as error:
-            raise ApiError("UNAVAILABLE", "The database cannot be reached. Try again in a moment.") from error
+        loop = asyncio.get_running_loop()
+        role, community = identity.role, identity.community_id
+        who = (b"on" if read_only else b"off", *self._timeouts, identity.claims.encode(), role.encode())
+        sent = [Sent("", self._identity, who)]
+        for statement in statements:
+            sent.append(Sent(role, statement.sql, _encoded(statement.parameters)))
+        owner = None if community is None else community.int
+        group = Group(owner, sent, loop.time() + self._deadline_seconds, loop.create_future())
+        (self._reads if read_only else self._writes).start(group)
+        results = await group.future
+        return [result.get_value(0, 0) if result.ntuples else None for result in results[1:]]
 
 
-def _suffered_from_neighbour(outcome: Outcome, *, read_only: bool) -> bool:
-    """Whether the group failed because one before it on the lane failed to prepare, or was stopped."""
-    if outcome.failure is None:
-        return False
-    sqlstate = outcome.failure.error_field(pq.DiagnosticField.SQLSTATE)
-    return sqlstate == _NO_SUCH_STATEMENT or (read_only and outcome.disturbed and sqlstate == _CANCELLED)
+def _encoded(parameters: Sequence[str | None]) -> list[bytes | None]:
+    return [None if value is None else value.encode() for value in parameters]
 
 
-def _lost_a_race(outcome: Outcome) -> bool:
-    if outcome.failure is None:
-        return False
-    return outcome.failure.error_field(pq.DiagnosticField.SQLSTATE) in (b"40001", b"40P01")
+def _pauses(sqlstate: bytes | None, *, disturbed: bool) -> Sequence[float]:
+    """When to try again what did nothing, and not for a fault of its own."""
+    if sqlstate in _LOST_A_RACE:
+        return _RACE_PAUSES
+    stopped_for_another = disturbed and sqlstate == _CANCELLED
+    return _LOSS_PAUSES if stopped_for_another or sqlstate == _TERMINATED else ()
 
 
-def _refusal(outcome: Outcome) -> Refusal:
-    failure = outcome.results[-1]
+def _refusal(results: Sequence[PGresult]) -> Refusal:
+    failure = results[-1]
 
     def said(name: pq.DiagnosticField) -> str | None:
         value = failure.error_field(name)
@@ -259,13 +340,9 @@ def _refusal(outcome: Outcome) -> Refusal:
 
     return Refusal(
         # The identity comes first and is nobody's statement.
-        max(len(outcome.results) - 2, 0),
+        max(len(results) - 2, 0),
         said(pq.DiagnosticField.SQLSTATE) or "XX000",
         said(pq.DiagnosticField.MESSAGE_PRIMARY) or "",
         said(pq.DiagnosticField.CONSTRAINT_NAME),
         said(pq.DiagnosticField.COLUMN_NAME),
     )
-
-
-def _value(result: PGresult) -> bytes | None:
-    return result.get_value(0, 0) if result.ntuples else None

@@ -1,0 +1,79 @@
+"""Who waits for a lane: each community's requests in order, the communities in turn, none without end."""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+
+from resolvers.errors import ApiError
+from resolvers.lane import Group
+
+
+class Waiting:
+    """A number of groups at most for each owner, twice that for all; each for some seconds at most."""
+
+    def __init__(self, *, most: int, seconds: float) -> None:
+        self._most = most
+        self._seconds = seconds
+        self._queues: OrderedDict[int | None, deque[Group]] = OrderedDict()
+        self._number = 0
+
+    def __len__(self) -> int:
+        return self._number
+
+    def groups(self) -> list[Group]:
+        return [group for queue in self._queues.values() for group in queue]
+
+    def add(self, group: Group, now: float) -> None:
+        """Raises UNAVAILABLE when there is no room, or when it would wait too long."""
+        queue = self._queues.get(group.owner)
+        # How long the first has waited is how long the last would. A crowd that comes at once may wait longer.
+        slow = queue is not None and now - queue[0].since > self._seconds / 3
+        if slow or (queue is not None and len(queue) >= self._most) or self._number >= 2 * self._most:
+            raise busy()
+        group.since = now
+        self._queue(group.owner).append(group)
+        self._number += 1
+
+    def add_first(self, group: Group, now: float) -> None:
+        """For those who have waited before."""
+        group.since = now
+        self._queue(group.owner).appendleft(group)
+        self._number += 1
+
+    def next(self, may_go: Callable[[int | None], bool]) -> Group | None:
+        """Takes the first one of whose turn it is among the owners who may go."""
+        for owner in list(self._queues):
+            if may_go(owner):
+                group = self._first_wanted(owner)
+                if group is not None:
+                    return group
+        return None
+
+    def expired(self, now: float) -> list[Group]:
+        """Takes those whose time is up."""
+        late = []
+        for owner, queue in list(self._queues.items()):
+            while queue and (now - queue[0].since > self._seconds or not queue[0].wanted):
+                late.append(queue.popleft())
+                self._number -= 1
+            if not queue:
+                del self._queues[owner]
+        return late
+
+    def _queue(self, owner: int | None) -> deque[Group]:
+        return self._queues.setdefault(owner, deque())
+
+    def _first_wanted(self, owner: int | None) -> Group | None:
+        """The owner goes to the end of the turn."""
+        queue = self._queues.pop(owner)
+        while queue:
+            group = queue.popleft()
+            self._number -= 1
+            if group.wanted:
+                if queue:
+                    self._queues[owner] = queue
+                return group
+        return None
+
+
+def busy() -> ApiError:
+    return ApiError("UNAVAILABLE", "The database is busy. Try again in a moment.")
