@@ -94,7 +94,7 @@ def _npm_ci(home: Path) -> None:
     command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
     installation = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False)
     if installation.returncode != 0:
-        said = installation.stderr.strip().splitlines()[-3:]
+        said = installation.stderr.strip().splitlines()[:2]
         raise BenchError(
             "npm could not install PostGraphile; is the registry reachable? It said: " + " ".join(said)
         )

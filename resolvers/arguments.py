@@ -5,9 +5,8 @@ A plan holds no values. It holds the places of arguments, and binders that read 
 
 import hmac
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from graphql import FieldNode, GraphQLField, is_required_argument
@@ -23,8 +22,7 @@ from resolvers.variables import Given
 LONGEST_SEARCH = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
+class Bound(NamedTuple):
     """The arguments of one request, by place, and who asks."""
 
     arguments: list[dict[str, Any]]

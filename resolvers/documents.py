@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphql import (
     DocumentNode,
@@ -30,8 +30,7 @@ MOST_BYTES = 16_000_000
 MOST_VARIANTS = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """An operation as a client sent it; `read_only` when it came by GET."""
 
     query: str

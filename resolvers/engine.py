@@ -7,6 +7,7 @@ compiled data, for what no statement can say, as introspection.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 import orjson
 from graphql import GraphQLError
@@ -31,8 +32,7 @@ class Phase(Enum):
     EXECUTED = "executed"
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """The bytes of a GraphQL response; `code` is that of its first error."""
 
     phase: Phase
@@ -51,8 +51,7 @@ class Policy:
     introspection_for_all: bool
 
 
-@dataclass(frozen=True)
-class _Prepared:
+class _Prepared(NamedTuple):
     """A request that may run: its plan, and the statements with this request's values."""
 
     document: Document
@@ -78,7 +77,8 @@ class Engine:
         """
         try:
             prepared = self._prepare(request, identity)
-            await self._check_introspection(prepared.plan, identity)
+            if prepared.plan.needs_python:
+                await self._check_introspection(identity)
         except InvalidError as error:
             return _refused(*error.errors)
         except MutationByGetError as error:
@@ -106,8 +106,8 @@ class Engine:
         plan.check(bound, self._policy.max_nodes, self._policy.max_cost)
         return _Prepared(document, operation, plan, plan.bind(bound))
 
-    async def _check_introspection(self, plan: Plan, identity: Identity) -> None:
-        if not plan.needs_python or self._policy.introspection_for_all:
+    async def _check_introspection(self, identity: Identity) -> None:
+        if self._policy.introspection_for_all:
             return
         question = Statement("select private.is_community_admin()::text", [])
         if identity.role == "anon":

@@ -1,7 +1,6 @@
 """The answer as HTTP carries it: which status, which headers."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import orjson
@@ -41,8 +40,7 @@ class HttpError(ApiError):
         self.face = _Face(status, headers)
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """What goes out."""
 
     status: int
