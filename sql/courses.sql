@@ -18,6 +18,7 @@ create table public.courses (
     constraint courses_description_length check (char_length(description) <= 10000)
 );
 alter table public.courses enable row level security;
+alter table public.courses alter column community_id set (n_distinct = 20);
 comment on table public.courses is 'A course; what is in it stands in its versions.';
 comment on column public.courses.version is 'The version that new learners get.';
 
@@ -42,6 +43,7 @@ create table public.course_versions (
     constraint course_versions_published_at_known check (published = (published_at is not null))
 );
 alter table public.course_versions enable row level security;
+alter table public.course_versions alter column community_id set (n_distinct = 20);
 comment on table public.course_versions is 'One state of a course''s content; does not change once published.';
 
 -- Deferred: a course and its first version come into being together.
@@ -99,6 +101,7 @@ create table public.blocks (
     constraint blocks_completion_mode_known check (completion_mode in ('completable', 'aggregator', 'excluded'))
 );
 alter table public.blocks enable row level security;
+alter table public.blocks alter column community_id set (n_distinct = 20);
 comment on table public.blocks is 'A piece of a course version: chapter, page, video, quiz. Its id stays the same across versions.';
 comment on column public.blocks.position is 'Place in the reading order of the version, from 1.';
 comment on column public.blocks.completion_mode is

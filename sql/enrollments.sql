@@ -29,6 +29,7 @@ create table public.program_enrollments (
     constraint program_enrollments_withdrawn_at_known check ((status = 'withdrawn') = (withdrawn_at is not null))
 );
 alter table public.program_enrollments enable row level security;
+alter table public.program_enrollments alter column community_id set (n_distinct = 20);
 comment on table public.program_enrollments is 'A person''s way through a program; a further try is a further row.';
 comment on column public.program_enrollments.attempt is 'Counts a person''s enrolments in one program, from 1.';
 

@@ -99,6 +99,7 @@ $$;
 -- The communities that the caller is an active member of, whichever they are acting in now.
 create function private.viewer_community_ids() returns setof uuid
 stable
+rows 5
 security definer -- looks past the wall, at the caller's own rows only
 set search_path = ''
 language plpgsql
@@ -116,6 +117,7 @@ create function private.viewer() returns table (
     id uuid, email text, display_name text, role text, is_super_admin boolean, community_id uuid
 )
 stable
+rows 1
 security definer -- reads the caller's own row of auth.users
 set search_path = ''
 language plpgsql
@@ -132,6 +134,7 @@ $$;
 
 create function private.viewer_memberships() returns setof public.memberships
 stable
+rows 5
 security definer -- looks past the wall, at the caller's own rows only
 set search_path = ''
 language plpgsql

@@ -26,6 +26,7 @@ create table public.programs (
     constraint programs_archived_at_known check ((status = 'archived') = (archived_at is not null))
 );
 alter table public.programs enable row level security;
+alter table public.programs alter column community_id set (n_distinct = 20);
 comment on table public.programs is 'A path of courses with a beginning and an end.';
 comment on column public.programs.duration_weeks is 'Planned length in weeks, 1 to 520.';
 
@@ -113,6 +114,7 @@ create table public.program_course_assignments (
     constraint program_course_assignments_group_length check (char_length(group_name) <= 100)
 );
 alter table public.program_course_assignments enable row level security;
+alter table public.program_course_assignments alter column community_id set (n_distinct = 20);
 comment on table public.program_course_assignments is 'The courses of a program in their order.';
 
 create index program_course_assignments_course_idx on public.program_course_assignments (community_id, course_id);

@@ -17,6 +17,10 @@ $$;
 
 grant anon, authenticated to gym_api;
 
+-- Its statements look up pages and rows by index, nearly always in memory. With the default of 4, made for disks, the
+-- planner takes look-ups for so costly that it would rather read all that a community has, and sort it.
+alter role gym_api set random_page_cost = 1.1;
+
 -- Temporary objects come first in every search path, '' too: a temporary type called uuid would run its checks
 -- inside the definer functions below, as their owner. So nobody but the owner of the database makes any.
 do $$

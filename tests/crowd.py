@@ -1,0 +1,143 @@
+"""A crowd: so many communities, people, programs and enrolments, so unevenly shared out, that a wrong plan shows.
+
+Alpha, where the cast is, has about a third of everything; the rest belongs to hundreds of small communities. Ids are
+hashes of what they are ids of, so that nothing has to be looked up.
+"""
+
+from hashlib import md5
+from uuid import UUID
+
+import psycopg
+
+from tests import cast
+from tests.databases import Database
+
+
+def _key(kind: str, number: int) -> UUID:
+    """The same as `pg_temp.key` below."""
+    return UUID(md5(f"{kind}{number}".encode(), usedforsecurity=False).hexdigest())
+
+
+# Published, with 600 people in it and the learner; and one of its courses.
+PROGRAM = _key("program", 100_877)
+COURSE = _key("course", 100_010)
+
+# Alpha is the first place and Beta the second. What belongs to a place has its number times 100,000 in its own.
+_PLACES = """
+create function pg_temp.key(kind text, number bigint) returns uuid
+immutable
+language sql
+as $$ select md5(kind || number)::uuid $$;
+
+create temp table place as
+select
+    n as place,
+    coalesce((array[%(alpha)s, %(beta)s]::uuid[])[n], pg_temp.key('community', n)) as community_id,
+    case n when 1 then 2000 else 10 end as members,
+    case n when 1 then 900 else 5 end as programs,
+    case n when 1 then 300 else 3 end as courses
+from generate_series(1, 800) as n;
+
+insert into public.communities (id, slug, name, created_at)
+select community_id, 'place-' || place, 'Place ' || place, '2025-01-01'::timestamptz + place * interval '1 day'
+from place
+where place > 2;
+"""
+
+_MEMBERS = """
+create temp table person as
+select p.*, n, pg_temp.key('person', p.place * 100000 + n) as id
+from place as p, generate_series(1, p.members) as n;
+
+insert into auth.users (id, email)
+select id, 'person' || n || '@place' || place || '.test' from person;
+
+insert into public.memberships (community_id, user_id, display_name, role, status, joined_at)
+select
+    community_id, id, 'Person ' || md5(n::text),
+    case mod(n, 100) when 0 then 'community_admin' else 'end_user' end,
+    case mod(n, 20) when 1 then 'left' when 2 then 'suspended' else 'active' end,
+    '2025-01-01'::timestamptz + n * interval '1 hour'
+from person;
+"""
+
+_COURSES = """
+create temp table course as
+select p.*, n, pg_temp.key('course', p.place * 100000 + n) as id, mod(n, 5) <> 1 as published
+from place as p, generate_series(1, p.courses) as n;
+
+insert into public.courses (id, community_id, title, description, status, created_at)
+select
+    id, community_id, 'Course ' || md5(n::text), repeat('What it is about. ', 10),
+    case when published then 'published' else 'draft' end, '2025-01-01'::timestamptz + n * interval '1 hour'
+from course;
+
+insert into public.course_versions (community_id, course_id, version, published, published_at)
+select community_id, id, version, published and version = 1, case when published and version = 1 then now() end
+from course, generate_series(1, 2) as version;
+
+insert into public.blocks (community_id, course_id, version, published, kind, title, position)
+select community_id, id, version, published and version = 1, 'page', 'Page ' || place_in, place_in
+from course, generate_series(1, 2) as version, generate_series(1, 6) as place_in;
+"""
+
+# Two in five are drafts or archived.
+_PROGRAMS = """
+create temp table program as
+select
+    p.*, n, pg_temp.key('program', p.place * 100000 + n) as id,
+    case mod(n, 5) when 0 then 'draft' when 1 then 'archived' else 'published' end as status
+from place as p, generate_series(1, p.programs) as n;
+
+insert into public.programs (
+    id, community_id, title, description, status, created_by, created_at, updated_at, published_at, archived_at
+)
+select
+    id, community_id, 'Program ' || md5(n::text), repeat('What it is about. ', 10), status,
+    pg_temp.key('person', place * 100000 + members), '2025-01-01'::timestamptz + n * interval '1 hour',
+    '2025-03-01'::timestamptz + n * interval '1 hour',
+    case when status <> 'draft' then '2025-04-01'::timestamptz end,
+    case when status = 'archived' then '2025-05-01'::timestamptz end
+from program;
+
+insert into public.program_course_assignments (community_id, program_id, course_id, sequence_order)
+select community_id, id, pg_temp.key('course', place * 100000 + 1 + mod(n + turn * 7, courses)), turn
+from program, generate_series(1, least(4, courses)) as turn;
+"""
+
+# Twenty people a program, and 600 in a few. The learner is in every fifteenth of Alpha's.
+_ENROLLMENTS = """
+insert into public.program_enrollments (
+    community_id, program_id, user_id, status, enrolled_at, completed_at, withdrawn_at
+)
+select
+    p.community_id, p.id, pg_temp.key('person', p.place * 100000 + 1 + mod(p.n * 13 + turn * 7, p.members)), s.status,
+    '2025-06-01'::timestamptz + (turn * 1000 + p.n) * interval '1 minute',
+    case s.status when 'completed' then '2026-09-01'::timestamptz end,
+    case s.status when 'withdrawn' then '2026-09-01'::timestamptz end
+from program as p,
+    generate_series(1, least(case mod(p.n, 100) when 77 then 600 else 20 end, p.members)) as turn,
+    lateral (
+        select case mod(turn, 10)
+            when 0 then 'withdrawn' when 1 then 'completed' when 2 then 'completed' when 3 then 'paused'
+            else 'active'
+        end
+    ) as s (status)
+where p.status <> 'draft';
+
+insert into public.program_enrollments (community_id, program_id, user_id, enrolled_at)
+select community_id, id, %(learner)s, '2025-06-01'::timestamptz + n * interval '10 hours'
+from program
+where place = 1 and mod(n, 15) = 7;
+"""
+
+
+def fill(database: Database) -> None:
+    """In some seconds, past triggers and foreign keys: what is written here keeps their rules by itself."""
+    values = {"alpha": cast.ALPHA, "beta": cast.BETA, "learner": cast.LEARNER.id}
+    with psycopg.connect(database.dsn("supabase_admin"), autocommit=True) as connection:
+        with connection.transaction():
+            connection.execute("set local session_replication_role = replica")
+            for part in (_PLACES, _MEMBERS, _COURSES, _PROGRAMS, _ENROLLMENTS):
+                psycopg.ClientCursor(connection).execute(part, values)
+        connection.execute("vacuum analyze")

@@ -1,0 +1,239 @@
+"""Every statement that the schema compiles to reads little more than it shows, whoever asks, in a large community."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from schema import model
+from tests import cast, crowd
+from tests.crowded import Crowded, connection_of, crowded_database
+from tests.databases import Database
+from tests.people import signed_in
+from tests.plans import MODES, Connection, complaints, growth, run
+from tests.shapes import Path, Shape, mutation_document, paths, shapes_of, table_at
+
+FEW, MANY = 5, 50
+
+PEOPLE = {"learner": cast.LEARNER, "admin": cast.ADMIN, "super admin": cast.SUPER_ADMIN}
+PATHS = paths(model())
+
+# What is let pass. Each of the first four may read the rows of the caller's community once, and no more.
+
+# The policy says "one's own, or everybody's for admins", and one plan serves both: in the order of the list, with the
+# policy as a filter. So an admin's page is read as it is shown, and a learner's goes past everybody else's rows. Only a
+# statement with two branches, of which the caller's role opens one, could serve both.
+OWN_AMONG_ALL = {"enrollments": "program_enrollments", "members": "memberships"}
+# Nor is there an index for "those one belongs to, or all for super admins", and there are not many communities.
+COMMUNITIES = "communities"
+# No index leads to a state, a role or a part of a title. Where few rows have it, a page of them goes through the list;
+# an index for each would cost more, at every write.
+UNINDEXED = {"status", "role", "search"}
+# Two indexes lead to one person in one program. The planner takes them for equally good, and may go by the person.
+ONE_PERSON_IN_EACH_PROGRAM = (("programs", "enrollments"), "userId")
+# Fields that a function computes from a row, each with the questions it may ask a value: it is planned apart from the
+# statement, so its calls share no answers. COMPUTED_WEIGHT and COMPUTED_ROW_WEIGHT limit how many there can be.
+COMPUTED = {"private.member_email": 6, "private.program_stats": 6}
+# Who sees a program sees its courses: the program is looked up by its primary key for each of them.
+LOOKED_UP_BY_POLICIES = {"programs_pkey"}
+
+MUTATIONS: Mapping[str, Any] = {
+    "createProgram": {"title": "New"},
+    "updateProgram": {"id": crowd.PROGRAM, "title": "Newer"},
+    "publishProgram": {"id": cast.DRAFT},
+    "archiveProgram": {"id": crowd.PROGRAM},
+    "restoreProgram": {"id": cast.ARCHIVED},
+    "deleteProgram": {"id": cast.DRAFT},
+    "assignCourses": {"programId": crowd.PROGRAM, "courses": [{"courseId": crowd.COURSE}]},
+    "enroll": {"programId": cast.OPEN_TO_ALL, "userId": cast.LEARNER.id},
+    "withdrawEnrollment": {"id": cast.ENROLLMENT},
+}
+FOR_LEARNERS = ("enroll", "withdrawEnrollment")
+
+
+@pytest.fixture(scope="module")
+def crowded(template: Database) -> Iterator[Crowded]:
+    with crowded_database(template) as crowded:
+        yield crowded
+
+
+@pytest.mark.parametrize("who", PEOPLE)
+@pytest.mark.parametrize("path", PATHS, ids=".".join)
+async def test_a_statement_reads_little_and_asks_once(crowded: Crowded, path: Path, who: str) -> None:
+    found = {shape.name: await _wrong(crowded, shape, who) for shape in shapes_of(model(), path)}
+
+    assert {name: words for name, words in found.items() if words} == {}
+
+
+async def _wrong(crowded: Crowded, shape: Shape, who: str, *, strict: bool = False) -> list[str]:
+    """What is wrong with how somebody's long pages of a shape are read, and with how the work grows towards them.
+
+    When strict, nothing is let pass.
+    """
+    person, variables = signed_in(crowded.database, PEOPLE[who]), await crowded.variables(shape)
+    once = {} if strict else {table: crowded.rows[table] for table in _read_once_through(shape, who)}
+    looked_up, computed = ((), {}) if strict else (LOOKED_UP_BY_POLICIES, COMPUTED)
+    many = await crowded.statements(person, shape.document, {**variables, "first": MANY})
+    found, ran = [], {}
+    for mode in MODES:
+        (ran[mode],) = run(crowded.connection, person, many, mode)
+        wrong = complaints(ran[mode], page=MANY, once_through=once, looked_up=looked_up)
+        found += [f"{words} ({mode})" for words in wrong]
+    if shape.has_first:
+        few = await crowded.statements(person, shape.document, {**variables, "first": FEW})
+        (ran_few,) = run(crowded.connection, person, few, MODES[0], explain=False)
+        found += growth(ran_few, ran[MODES[0]], crowded.questions, computed)
+    return found
+
+
+def _read_once_through(shape: Shape, who: str) -> Iterator[str]:
+    """The tables that may be, each for one of the reasons above."""
+    yield from (
+        table for name, table in OWN_AMONG_ALL.items() if who == "learner" and _lists_own(shape, name)
+    )
+    unindexed = shape.filters & UNINDEXED and (shape.rare or "search" in shape.filters)
+    if unindexed or shape.path[-1] == COMMUNITIES or _is_of_one_person_in_each_program(shape):
+        yield table_at(model(), shape.path)
+
+
+def _lists_own(shape: Shape, name: str) -> bool:
+    """Whether a list of everybody's is in it; that of the viewer names a person, so that an index serves it."""
+    named = shape.document.count(f"{name}(")
+    return named > (1 if shape.path[0] == "viewer" else 0)
+
+
+def _is_of_one_person_in_each_program(shape: Shape) -> bool:
+    path, name = ONE_PERSON_IN_EACH_PROGRAM
+    return shape.path == path and name in shape.filters
+
+
+def test_every_mutation_is_tried() -> None:
+    assert set(MUTATIONS) == set(model().types["Mutation"].fields)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("name", "who"),
+    [(name, who) for name in MUTATIONS for who in PEOPLE if who != "learner" or name in FOR_LEARNERS],
+)
+async def test_a_mutation_reads_little(crowded: Crowded, name: str, who: str, mode: str) -> None:
+    person, document = signed_in(crowded.database, PEOPLE[who]), mutation_document(model(), name)
+    once = {table: crowded.rows[table] for table in OWN_AMONG_ALL.values() if who == "learner"}
+
+    call, projection = await crowded.statements(person, document, {"input": MUTATIONS[name]})
+    outcome = run(crowded.connection, person, [call, projection], mode)
+
+    found = [complaints(ran, page=0, once_through=once, looked_up=LOOKED_UP_BY_POLICIES) for ran in outcome]
+    assert found == [[], []]
+
+
+def test_every_tenant_table_is_planned_for_a_large_community(crowded: Crowded) -> None:
+    untold = """
+        select attrelid::regclass::text from pg_attribute
+        where attrelid in (select oid from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r')
+            and attname = 'community_id' and attoptions is distinct from '{n_distinct=20}'
+    """
+
+    assert crowded.database.run(untold) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "who", "complaint"),
+    [
+        ("enrollments", "learner", "rows of program_enrollments"),
+        ("members", "learner", "rows of memberships"),
+        ("communities", "admin", "rows of communities"),
+        ("how many enrollments with status EXPIRED", "admin", "rows of program_enrollments"),
+        ("how many members with role COMMUNITY_ADMIN", "admin", "rows of memberships"),
+        ("programs with search no such text", "admin", "rows of programs"),
+        ("programs.enrollments with userId", "admin", "rows of program_enrollments"),
+        ("members.email", "admin", "asks private.is_community_admin"),
+        ("programs.stats", "admin", "asks private.is_community_admin"),
+        ("programs.courseAssignments", "learner", "programs_pkey is searched"),
+    ],
+)
+async def test_what_is_let_pass_is_still_there(crowded: Crowded, name: str, who: str, complaint: str) -> None:
+    found = await _wrong(crowded, _shape(name), who, strict=True)
+
+    assert any(complaint in words for words in found), found
+
+
+# What goes wrong; by whom and in which shape it is noticed, and how.
+BREAKAGES = {
+    "a policy's question is put to each row": (
+        "alter policy members_see_programs_admins_all on public.programs"
+        " using (status = 'published' or private.is_community_admin())",
+        *("programs", "admin", "Index Scan asks every row"),
+    ),
+    "a policy's question is counted": (
+        "alter policy members_see_programs_admins_all on public.programs"
+        " using (private.is_community_admin() or status = 'published')",
+        *("programs", "learner", "asks private.is_community_admin"),
+    ),
+    "a platform's question is put to each row": (
+        "alter policy learners_see_their_enrollments_admins_all on public.program_enrollments"
+        " using (user_id = auth.uid() or (select private.is_community_admin()))",
+        *("enrollments", "learner", "Index Scan asks every row"),
+    ),
+    "a policy looks at another table for each row": (
+        "alter policy members_see_courses_admins_drafts_too on public.courses using (exists ("
+        "select from public.memberships as m where m.user_id = (select auth.uid())"
+        " and m.community_id = courses.community_id and m.joined_at > courses.created_at))",
+        *("courses", "admin", "times by a policy"),
+    ),
+    "no index has the order of a list": (
+        "drop index public.program_enrollments_enrolled_at_idx",
+        *("enrollments", "admin", "of program_enrollments"),
+    ),
+    "no index has the order of a list of few": (
+        "drop index public.memberships_display_name_idx",
+        *("members", "admin", "of memberships"),
+    ),
+    "no index has the order that is asked for": (
+        "drop index public.programs_title_idx",
+        *("programs by TITLE ASC after", "learner", "of programs"),
+    ),
+    "no index leads to what belongs to a row": (
+        "alter table public.program_course_assignments drop constraint program_course_assignments_place_once,"
+        " drop constraint program_course_assignments_course_once",
+        *("programs.courseAssignments", "admin", "of program_course_assignments"),
+    ),
+    "the planner expects communities of average size": (
+        "alter table public.programs alter column community_id reset (n_distinct); analyze public.programs",
+        *("enrollments.program", "admin", "pairs of rows in vain"),
+    ),
+    "the planner expects a slow disk": (
+        "set local random_page_cost = 4",
+        *("more enrollments with programId", "admin", "of program_enrollments"),
+    ),
+    "the planner expects a thousand viewers": (
+        "alter function private.viewer() rows 1000",
+        *("viewer.community", "learner", "Seq Scan of communities"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("breakage", "name", "who", "complaint"), BREAKAGES.values(), ids=BREAKAGES)
+async def test_a_wrong_plan_shows(
+    crowded: Crowded, breakage: str, name: str, who: str, complaint: str
+) -> None:
+    with (
+        connection_of(crowded.database, "supabase_admin") as connection,
+        connection.transaction(force_rollback=True),
+    ):
+        _take_settings(connection, crowded.connection)
+        connection.execute(breakage)
+        found = await _wrong(replace(crowded, connection=connection), _shape(name), who)
+
+    assert any(complaint in words for words in found), found
+
+
+def _shape(name: str) -> Shape:
+    return next(shape for path in PATHS for shape in shapes_of(model(), path) if shape.name == name)
+
+
+def _take_settings(connection: Connection, servers: Connection) -> None:
+    for name in ("random_page_cost", "track_functions"):
+        ((value,),) = servers.execute("select current_setting(%s)", [name]).fetchall()
+        connection.execute("select set_config(%s, %s, true)", [name, value])
