@@ -339,7 +339,10 @@ class Lane:
 
     def serves(self, owner: int | None) -> bool:
         """Whether something of theirs is under way."""
-        return any(group.owner == owner for group in self.under_way)
+        for group in self.under_way:  # noqa: SIM110 - asked for each lane at each request: half the time of any()
+            if group.owner == owner:
+                return True
+        return False
 
     def held_up(self, now: float) -> list[Group]:
         """Those who stand behind something slow."""

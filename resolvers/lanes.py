@@ -132,11 +132,14 @@ class _Lanes:
 
     def _sent(self, group: Group) -> bool:
         while (lane := self._lane_for(group.owner)) is not None:
-            if not self._repeatable:
-                lane.read()  # a write shall not be the first to notice that the connection has gone
-            if lane.is_open and lane.submit(group):
+            if self._took(lane, group):
                 return True
         return False
+
+    def _took(self, lane: Lane, group: Group) -> bool:
+        if not self._repeatable:
+            lane.read()  # a write shall not be the first to notice that the connection has gone
+        return lane.is_open and lane.submit(group)
 
     def _lane_for(self, owner: int | None) -> Lane | None:
         """The lane with the least to do, if any takes requests."""
@@ -156,13 +159,17 @@ class _Lanes:
 
     def _serve(self) -> None:
         """Gives those who wait what is free."""
-        now = self._loop.time()
-        while self._waiting and any(lane.takes(now) for lane in self._lanes):
-            group = self._waiting.next(lambda owner: self._lane_for(owner) is not None)
-            if group is None:
+        while self._waiting and self._is_any_free():
+            following = self._waiting.next(self._lane_for)
+            if following is None:
                 return
-            if not self._sent(group):
-                self._waiting.add_first(group, now)
+            group, lane = following
+            if not self._took(lane, group):
+                self._waiting.add_first(group, self._loop.time())
+
+    def _is_any_free(self) -> bool:
+        now = self._loop.time()
+        return any(lane.takes(now) for lane in self._lanes)
 
     # What becomes of it
 
@@ -172,8 +179,7 @@ class _Lanes:
                 self._failed(group, results, disturbed=disturbed)
             else:
                 group.future.set_result(results)
-        if self._waiting:
-            self._serve()
+        self._serve()
 
     def _failed(self, group: Group, results: list[PGresult], *, disturbed: bool) -> None:
         sqlstate = results[-1].error_field(pq.DiagnosticField.SQLSTATE)
@@ -200,8 +206,7 @@ class _Lanes:
         self._reopen(lane)
 
     def changed(self) -> None:
-        if self._waiting:
-            self._serve()
+        self._serve()
 
     def _is_tried_again(self, group: Group, pauses: Sequence[float]) -> bool:
         if group.tries >= len(pauses) or self._closing:

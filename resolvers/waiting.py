@@ -4,7 +4,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 
 from resolvers.errors import ApiError
-from resolvers.lane import Group
+from resolvers.lane import Group, Lane
 
 
 class Waiting:
@@ -39,13 +39,13 @@ class Waiting:
         self._queue(group.owner).appendleft(group)
         self._number += 1
 
-    def next(self, may_go: Callable[[int | None], bool]) -> Group | None:
-        """Takes the first one of whose turn it is among the owners who may go."""
+    def next(self, lane_for: Callable[[int | None], Lane | None]) -> tuple[Group, Lane] | None:
+        """Takes the first one of the owner whose turn it is among those whom there is a lane for."""
         for owner in list(self._queues):
-            if may_go(owner):
-                group = self._first_wanted(owner)
-                if group is not None:
-                    return group
+            lane = lane_for(owner)
+            group = self._first_wanted(owner) if lane is not None else None
+            if lane is not None and group is not None:
+                return group, lane
         return None
 
     def expired(self, now: float) -> list[Group]:
