@@ -32,7 +32,8 @@ from strawberry.dataloader import DataLoader
 from strawberry.extensions import ParserCache, SchemaExtension, ValidationCache
 
 _CONNECTIONS = 10
-_MOST_DOCUMENTS = 1_000
+# More would not be kinder: the syntax trees that a cache keeps make every full garbage collection longer.
+_MOST_DOCUMENTS = 128
 _MOST_TOKENS = 10_000
 
 Node = TypeVar("Node")

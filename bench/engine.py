@@ -1,10 +1,11 @@
 """`make bench`: this server against PostGraphile, a conventional server and bare SQL, on one database."""
 
 import argparse
+import fcntl
 import signal
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -66,8 +67,9 @@ def _run(options: argparse.Namespace) -> None:
     began = time.monotonic()
     FOLDER.mkdir(exist_ok=True)
     FOLDER.chmod(0o755)  # Postgres's own account passes through
-    peers.install_postgraphile(FOLDER, _say)
     with ExitStack() as stack:
+        stack.enter_context(_alone(FOLDER / "lock"))
+        peers.install_postgraphile(FOLDER, _say)
         database = stack.enter_context(running_database(FOLDER / "database", options.data, _say))
         callers = make_callers(database)
         scenarios = read_scenarios(options.documents or OUR_DOCUMENTS, callers)
@@ -77,6 +79,19 @@ def _run(options: argparse.Namespace) -> None:
         results = _measure(options, database, callers, scenarios, servers)
     _tell_results(options, results)
     _say(f"Took {(time.monotonic() - began) / 60:.1f} minutes.")
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Two at a time would measure each other. The kernel unlocks the file when the process ends, however it ends."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BenchError(
+                "Another benchmark is running in this checkout. Wait for it, or stop it."
+            ) from None
+        yield
 
 
 def _measure(
