@@ -53,7 +53,6 @@ class Group:
         "results",
         "since",
         "statements",
-        "stops",
         "tries",
     )
 
@@ -79,7 +78,6 @@ class Group:
         self.expected = 0
         # The results that are not a statement's, by place: what was parsed there, or None for a name that was closed.
         self.asides: dict[int, _Parsed | None] = {}
-        self.stops = 0
 
     def expect_aside(self, parsed: "_Parsed | None") -> None:
         self.asides[self.expected] = parsed
@@ -107,11 +105,8 @@ _STATEMENT = _Parsed(("", ""), b"")
 class Keeper(Protocol):
     """Who decides what becomes of groups."""
 
-    def finished(self, group: Group, results: list[PGresult], *, disturbed: bool) -> None:
-        """Its statements' results, of which the first that failed ends the list.
-
-        Disturbed: while it was under way, the statement of a neighbour was stopped.
-        """
+    def finished(self, group: Group, results: list[PGresult]) -> None:
+        """Its statements' results, of which the first that failed ends the list."""
 
     def lost(self, lane: "Lane", groups: Sequence[Group]) -> None:
         """The connection went away. What was under way may or may not have been carried out."""
@@ -138,7 +133,6 @@ class Lane:
         self._socket = -1
         self._head_since = 0.0
         self._pace = 0.0
-        self._stops = 0
         self._stopping: asyncio.Task[None] | None = None
         self._stop_since = self._stop_again = 0.0
 
@@ -160,6 +154,10 @@ class Lane:
             and self._pace < _QUICK_SECONDS
             and now - self._head_since < _QUICK_SECONDS
         )
+
+    def burden(self) -> tuple[int, float]:
+        """How bad it is to come next here: behind many, behind what has run for longer."""
+        return len(self.under_way), -self._head_since
 
     async def open(self, keeper: Keeper) -> None:
         """Connects. Raises psycopg.Error when that fails."""
@@ -223,7 +221,6 @@ class Lane:
 
     def _send(self, connection: PGconn, group: Group) -> None:
         group.begin()
-        group.stops = self._stops
         # First of all, where nothing that fails can prevent it.
         for dropped in self._dropped:
             connection.send_close_prepared(dropped)
@@ -304,7 +301,7 @@ class Lane:
             self.under_way.appendleft(group)
             self._lose()
             return
-        self._keeper.finished(group, self._outcome(group), disturbed=group.stops != self._stops)
+        self._keeper.finished(group, self._outcome(group))
 
     def _outcome(self, group: Group) -> list[PGresult]:
         results = self._without_asides(group) if group.asides else group.results
@@ -335,7 +332,13 @@ class Lane:
             _, dropped = self._names.popitem(last=False)
             self._dropped.append(dropped)
 
-    # Looking after what is under way
+    # Looking after it
+
+    def is_alive(self) -> bool:
+        """Whether the connection is still there, as far as anybody can know."""
+        self.read()
+        self.read()  # the first may have been the server's farewell
+        return self.is_open
 
     def serves(self, owner: int | None) -> bool:
         """Whether something of theirs is under way."""
@@ -368,7 +371,6 @@ class Lane:
             self._lose()
         elif self._stopping is None and now >= self._stop_again and self._connection is not None:
             self._stop_again = now + _STOP_AGAIN_SECONDS
-            self._stops += 1
             self._stopping = self._loop.create_task(self._stop(self._connection))
 
     async def _stop(self, connection: AsyncConnection[Any]) -> None:
@@ -401,9 +403,11 @@ class Lane:
     def _give_up(self) -> None:
         groups = list(self.under_way)
         self.under_way.clear()
-        if groups and any(result.status == _ERROR for result in groups[0].results):
+        results = groups[0].results if groups else []
+        # An error in the place of a statement's result, not behind all of them: there, the commit may be over.
+        if results and len(results) <= groups[0].expected and any(map(_is_error, results)):
             # It failed before the connection went, and so did nothing.
-            self._keeper.finished(groups[0], self._outcome(groups[0]), disturbed=False)
+            self._keeper.finished(groups[0], self._outcome(groups[0]))
             del groups[0]
         self._keeper.lost(self, groups)
 
@@ -411,6 +415,10 @@ class Lane:
 def _name_of(key: tuple[str, str]) -> bytes:
     """Of what it says: behind a pooler that mixes up sessions, a name must not stand for another statement."""
     return b"s" + blake2b("\0".join(key).encode(), digest_size=16).hexdigest().encode()
+
+
+def _is_error(result: PGresult) -> bool:
+    return result.status == _ERROR
 
 
 def has_failed(result: PGresult) -> bool:

@@ -137,9 +137,8 @@ class _Lanes:
         return False
 
     def _took(self, lane: Lane, group: Group) -> bool:
-        if not self._repeatable:
-            lane.read()  # a write shall not be the first to notice that the connection has gone
-        return lane.is_open and lane.submit(group)
+        # A write shall not be the first to notice that the connection has gone: nobody would know what became of it.
+        return (self._repeatable or lane.is_alive()) and lane.submit(group)
 
     def _lane_for(self, owner: int | None) -> Lane | None:
         """The lane with the least to do, if any takes requests."""
@@ -153,7 +152,7 @@ class _Lanes:
             if lane.takes(now):
                 if not lane.under_way:
                     return lane
-                if best is None or len(lane.under_way) < len(best.under_way):
+                if best is None or lane.burden() < best.burden():
                     best = lane
         return best
 
@@ -173,23 +172,20 @@ class _Lanes:
 
     # What becomes of it
 
-    def finished(self, group: Group, results: list[PGresult], *, disturbed: bool) -> None:
+    def finished(self, group: Group, results: list[PGresult]) -> None:
         if group.wanted:
             if has_failed(results[-1]):
-                self._failed(group, results, disturbed=disturbed)
+                self._failed(group, results)
             else:
                 group.future.set_result(results)
         self._serve()
 
-    def _failed(self, group: Group, results: list[PGresult], *, disturbed: bool) -> None:
+    def _failed(self, group: Group, results: list[PGresult]) -> None:
         sqlstate = results[-1].error_field(pq.DiagnosticField.SQLSTATE)
         late = self._loop.time() > group.deadline
-        if sqlstate == _TERMINATED and not self._repeatable:
-            # Its backend may have been told to end just after the change.
-            self._refuse(group, _broken())
-        elif sqlstate == _CANCELLED and late:
+        if sqlstate == _CANCELLED and late:
             self._refuse(group, _too_long())
-        elif late or not self._is_tried_again(group, _pauses(sqlstate, disturbed=disturbed)):
+        elif late or not self._is_tried_again(group, _pauses(sqlstate)):
             group.future.set_exception(_refusal(results))
 
     def lost(self, lane: Lane, groups: Sequence[Group]) -> None:
@@ -328,12 +324,11 @@ def _encoded(parameters: Sequence[str | None]) -> list[bytes | None]:
     return [None if value is None else value.encode() for value in parameters]
 
 
-def _pauses(sqlstate: bytes | None, *, disturbed: bool) -> Sequence[float]:
+def _pauses(sqlstate: bytes | None) -> Sequence[float]:
     """When to try again what did nothing, and not for a fault of its own."""
     if sqlstate in _LOST_A_RACE:
         return _RACE_PAUSES
-    stopped_for_another = disturbed and sqlstate == _CANCELLED
-    return _LOSS_PAUSES if stopped_for_another or sqlstate == _TERMINATED else ()
+    return _LOSS_PAUSES if sqlstate == _TERMINATED else ()
 
 
 def _refusal(results: Sequence[PGresult]) -> Refusal:
