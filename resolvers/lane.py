@@ -296,7 +296,9 @@ class Lane:
         self._pace += (now - self._head_since - self._pace) / 4
         self._head_since = now
         self._stop_since = 0.0
-        if len(group.results) != group.expected:
+        surplus = group.results[group.expected :]
+        fails_at_commit = len(surplus) == 1 and _is_error(surplus[0])  # by a deferred constraint
+        if len(group.results) != group.expected and not fails_at_commit:
             # Whose result is whose is no longer certain.
             self.under_way.appendleft(group)
             self._lose()

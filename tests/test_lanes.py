@@ -368,3 +368,19 @@ async def test_a_request_that_comes_while_it_closes_is_refused(database: Databas
 
     assert caught.value.code == "UNAVAILABLE"
     assert await under_way == [""]
+
+
+async def test_what_fails_only_with_the_commit_is_refused_and_disturbs_nobody(
+    lanes: LaneDatabase, database: Database, as_admin: Person
+) -> None:
+    database.run("create table public.late (n integer unique deferrable initially deferred)")
+    database.run("grant insert on public.late to authenticated")
+    twice = Statement("insert into public.late values (1), (1) returning 'null'", [])
+    before = backends(database)
+
+    with pytest.raises(Refusal) as caught:
+        await ask(lanes, text("first"), twice, by=identity_of(as_admin), read_only=False)
+
+    assert caught.value.sqlstate == "23505"
+    assert [pid for pid, _ in backends(database)] == [pid for pid, _ in before], "no connection was given up"
+    database.run("drop table public.late")
