@@ -6,6 +6,7 @@ A plan holds no values. It holds the places of arguments, and binders that read 
 import hmac
 from collections.abc import Callable, Mapping
 from enum import Enum
+from json import dumps
 from typing import Any, NamedTuple
 
 import orjson
@@ -15,6 +16,7 @@ from graphql.execution.values import get_argument_values
 from resolvers.coercion import UnsureError, default_of, has_variables, member, read_members
 from resolvers.errors import ApiError
 from resolvers.identity import Identity
+from resolvers.json_text import JsonValue
 from resolvers.model import snake_case
 from resolvers.sources import DEFAULT_FIRST, MOST_FIRST
 from resolvers.variables import Given
@@ -111,9 +113,9 @@ def filter_value(arguments: dict[str, Any], name: str, to_text: Callable[[Any], 
     return plain_text(to_text(value), name)
 
 
-def mutation_input(arguments: dict[str, Any]) -> str:
-    """The input of a mutation as JSON, its names in snake case, its enum values lower case."""
-    return orjson.dumps(_plain(arguments["input"], "")).decode()
+def as_json(value: Any) -> str:
+    """An argument, or all of them, as JSON for an SQL function: names in snake case, enum values lower case."""
+    return orjson.dumps(_plain(value, "")).decode()
 
 
 def _plain(value: Any, path: str) -> Any:
@@ -125,7 +127,38 @@ def _plain(value: Any, path: str) -> Any:
         return value.value
     if isinstance(value, str):
         return plain_text(value, path)
+    if isinstance(value, JsonValue):
+        return _untouched(value, path)
     return value
+
+
+def _untouched(json: JsonValue, path: str) -> orjson.Fragment:
+    """A client's own JSON as it is. Postgres takes neither NUL characters nor what is no Unicode."""
+    try:
+        text = dumps(json, ensure_ascii=False, allow_nan=False, default=_inner)
+        encoded = text.encode()
+    except (ValueError, RecursionError) as error:
+        raise ApiError(
+            "BAD_USER_INPUT", f"{path} is not JSON that can be stored: {error}.", field=path
+        ) from None
+    if "\\u0000" in text and _has_nul(json):
+        raise ApiError("BAD_USER_INPUT", f"{path} contains a NUL character. Remove it.", field=path)
+    return orjson.Fragment(encoded)
+
+
+def _inner(value: Any) -> Any:
+    """What a variable inside of JSON stands for, which has been coerced by its own type."""
+    return value.value if isinstance(value, JsonValue | Enum) else str(value)
+
+
+def _has_nul(value: Any) -> bool:
+    if isinstance(value, JsonValue):
+        return _has_nul(value.value)
+    if isinstance(value, dict):
+        return any(_has_nul(inner) for pair in value.items() for inner in pair)
+    if isinstance(value, list):
+        return any(map(_has_nul, value))
+    return isinstance(value, str) and "\x00" in value
 
 
 def cursor_context(bound: Bound, place: int, coordinate: str) -> str:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from graphql import OperationDefinitionNode, OperationType
 
 from resolvers import connections
-from resolvers.arguments import Bound, Parameters, Place, mutation_input
-from resolvers.json_text import Part, concatenate, expression, literal, scalar
+from resolvers.arguments import Bound, Parameters, Place, as_json
+from resolvers.json_text import Part, concatenate, expression, literal, quote, scalar
 from resolvers.model import FieldModel, Model, TypeModel
 from resolvers.plan import Plan, Repeated, RootField, Template
 from resolvers.selection import Fragments, Selected, select, select_below
@@ -21,6 +21,8 @@ from resolvers.sources import (
     Call,
     Changed,
     ChangedId,
+    ChangedRows,
+    ChangedValue,
     Column,
     Computed,
     ComputedRow,
@@ -31,7 +33,7 @@ from resolvers.sources import (
 )
 from resolvers.variables import Given
 
-# The id that a mutation's function gave, until the end of the transaction.
+# What a mutation's function gave, until the end of the transaction: an id, or an object with several things.
 _CHANGED = "nullif(current_setting('gym.changed', true), '')"
 
 
@@ -215,21 +217,15 @@ def _root_field(writer: Writer, selected: Selected, root: TypeModel) -> RootFiel
     match model.source:
         case ById():
             templates = [_by_id(writer, selected, model)]
-        case FromFunction(function):
-            row = writer.row(model.type_name)
-            written = writer.object(writer.below(selected, model.type_name), row)
-            templates = [
-                _template(
-                    writer, f"select {written} from " + " ".join([f"{function}() as {row.alias}", *row.joins])
-                )
-            ]
+        case FromFunction():
+            templates = [_template(writer, _from_function(writer, selected, model, model.source))]
         case Paged():
             templates = [_template(writer, connections.write(writer, selected, model, None))]
         case Call(function):
             templates = _mutation(writer, selected, model, function)
         case _:
             raise TypeError(f"{root.name}.{model.name} has no source for a root field")
-    of_the_caller = isinstance(model.source, FromFunction)
+    of_the_caller = isinstance(model.source, FromFunction) and not model.source.takes_arguments
     return RootField(selected.key, model.nullable, templates, of_the_caller=of_the_caller)
 
 
@@ -245,11 +241,34 @@ def _by_id(writer: Writer, selected: Selected, model: FieldModel) -> Template:
     return _template(writer, f"select {written} from {row.joined} where {row.alias}.id = {wanted}")
 
 
+def _from_function(writer: Writer, selected: Selected, model: FieldModel, source: FromFunction) -> str:
+    call = f"{source.function}()"
+    if source.takes_arguments:
+        place = writer.place(model, selected)
+        call = f"{source.function}({writer.parameters.add(lambda bound: as_json(bound.arguments[place]), 'jsonb')})"
+    if model.type_name not in writer.model.types:
+        return f"select {scalar(call, model.type_name, is_enum=model.is_enum, nullable=model.nullable)}"
+    if model.is_list:
+        return _rows_of(writer, selected, model, call)
+    row = writer.row(model.type_name)
+    written = writer.object(writer.below(selected, model.type_name), row)
+    return f"select {written} from " + " ".join([f"{call} as {row.alias}", *row.joins])
+
+
+def _rows_of(writer: Writer, selected: Selected, model: FieldModel, call: str) -> str:
+    """The list of a function's rows, which say their place."""
+    row = writer.row(model.type_name)
+    with writer.repeated():
+        written = writer.object(writer.below(selected, model.type_name), row)
+    source = " ".join([f"{call} as {row.alias}", *row.joins])
+    return f"select '[' || coalesce(string_agg({written}, ',' order by {row.alias}.place), '') || ']' from {source}"
+
+
 def _mutation(writer: Writer, selected: Selected, model: FieldModel, function: str) -> list[Template]:
     """The call and the projection: a statement does not see the rows that a function inside it wrote."""
     place = writer.place(model, selected)
     calling = Parameters()
-    value = calling.add(lambda bound: mutation_input(bound.arguments[place]), "jsonb")
+    value = calling.add(lambda bound: as_json(bound.arguments[place]["input"]), "jsonb")
     call = Template(
         f"select set_config('gym.changed', {function}({value})::text, true)", tuple(calling.binders)
     )
@@ -266,11 +285,32 @@ def _payload_field(writer: Writer, selected: Selected, payload: TypeModel) -> Pa
     if selected.name == "__typename":
         return literal(f'"{payload.name}"')
     model = payload.fields[selected.name]
-    if isinstance(model.source, ChangedId):
-        return expression(scalar(_CHANGED, model.type_name, is_enum=False, nullable=model.nullable))
-    if not isinstance(model.source, Changed):
-        raise TypeError(f"{payload.name}.{model.name} is neither changed() nor changed_id()")
-    row = writer.row(model.type_name)
-    written = writer.object(writer.below(selected, model.type_name), row)
-    found = f"select {written} from {row.joined} where {row.alias}.id = {_CHANGED}::uuid"
-    return expression(f"coalesce(({found}), 'null')")
+    match model.source:
+        case ChangedId(part):
+            return expression(scalar(_told(part), "UUID", is_enum=False, nullable=model.nullable))
+        case ChangedValue(part):
+            value = _told(part, _SQL_TYPES.get(model.type_name))
+            return expression(scalar(value, model.type_name, is_enum=model.is_enum, nullable=model.nullable))
+        case ChangedRows(function):
+            return expression(_rows_of(writer, selected, model, f"{function}({_CHANGED}::jsonb)"))
+        case Changed(part):
+            row = writer.row(model.type_name)
+            written = writer.object(writer.below(selected, model.type_name), row)
+            found = f"select {written} from {row.joined} where {row.alias}.id = {_told(part)}::uuid"
+            return expression(f"coalesce(({found}), 'null')")
+    raise TypeError(f"{payload.name}.{model.name} does not say what of the mutation's result it is")
+
+
+_SQL_TYPES = {
+    "Int": "bigint",
+    "Float": "numeric",
+    "Boolean": "boolean",
+    "DateTime": "timestamptz",
+    "Date": "date",
+}
+
+
+def _told(part: str | None, sql_type: str | None = None) -> str:
+    """SQL for the id that a mutation's function gave, or for a member of the object that it gave."""
+    value = _CHANGED if part is None else f"({_CHANGED}::jsonb ->> {quote(part)})"
+    return f"{value}::{sql_type}" if sql_type else value

@@ -7,6 +7,8 @@ from typing import Any
 import orjson
 from graphql import DocumentNode, GraphQLSchema, execute_sync
 
+from resolvers.json_text import JsonValue, jsonb_text
+
 
 def executed(
     schema: GraphQLSchema,
@@ -27,7 +29,11 @@ def executed(
     )
     if result.errors:
         raise result.errors[0].original_error or result.errors[0]
-    return orjson.dumps({"data": result.data}, default=_digits, option=orjson.OPT_PASSTHROUGH_SUBCLASS)
+    return orjson.dumps(
+        {"data": result.data},
+        default=_as_postgres_wrote,
+        option=orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS,
+    )
 
 
 class _Number(float):
@@ -41,7 +47,9 @@ class _Number(float):
         return number
 
 
-def _digits(value: Any) -> orjson.Fragment:
+def _as_postgres_wrote(value: Any) -> orjson.Fragment:
     if isinstance(value, _Number):
         return orjson.Fragment(value.text)
+    if isinstance(value, JsonValue):
+        return orjson.Fragment(jsonb_text(value.value))
     raise TypeError(f"{type(value).__name__} is not JSON")

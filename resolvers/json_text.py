@@ -3,7 +3,9 @@
 Two ways to run an operation must give the same bytes, so every scalar has one canonical text here.
 """
 
-from typing import Final
+from dataclasses import dataclass
+from json import dumps
+from typing import Any, Final
 
 Part = tuple[bool, str]  # (is a literal, text)
 
@@ -38,6 +40,26 @@ def concatenate(parts: list[Part]) -> str:
     return " || ".join(pieces)
 
 
+@dataclass(frozen=True)
+class JsonValue:
+    """A value of scalar JSON: it goes through as it is, its names unchanged."""
+
+    value: Any
+
+
+def jsonb_text(value: Any) -> str:
+    """The text that Postgres gives a jsonb, of parsed JSON; numbers that know their `text` keep it."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_quoted(key)}: {jsonb_text(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(jsonb_text, value)) + "]"
+    return getattr(value, "text", None) or _quoted(value)
+
+
+def _quoted(value: Any) -> str:
+    return dumps(value, ensure_ascii=False)
+
+
 # RFC 3339 in UTC with microseconds, whatever the session's time zone and date style are.
 _DATE_TIME = r"""to_char({} at time zone 'UTC', '"\""YYYY-MM-DD"T"HH24:MI:SS.US"Z\""')"""
 _DATE = r"""to_char({}, '"\""YYYY-MM-DD"\""')"""
@@ -53,6 +75,7 @@ _SCALARS: Final = {
     "Boolean": "{}::text",
     "DateTime": _DATE_TIME,
     "Date": _DATE,
+    # What is of type json must have been written with the blanks of jsonb.
     "JSON": "{}::text",
 }
 _ENUM = "'\"' || upper({}) || '\"'"

@@ -19,6 +19,8 @@ from graphql import (
     GraphQLScalarType,
     GraphQLSchema,
     get_named_type,
+    get_nullable_type,
+    is_list_type,
     is_non_null_type,
 )
 from strawberry.schema.schema_converter import GraphQLCoreConverter
@@ -50,6 +52,7 @@ class FieldModel:
     graphql: GraphQLField
     type_name: str
     is_enum: bool
+    is_list: bool
     nullable: bool
 
     @property
@@ -164,6 +167,7 @@ def _field_model(owner: str, name: str, graphql_field: GraphQLField) -> FieldMod
         graphql_field,
         named.name,
         isinstance(named, GraphQLEnumType),
+        is_list_type(get_nullable_type(graphql_field.type)),
         not is_non_null_type(graphql_field.type),
     )
 

@@ -7,7 +7,7 @@ column of the same name in snake case.
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 import strawberry
 
@@ -91,14 +91,23 @@ class ById:
 
 @dataclass(frozen=True)
 class FromFunction:
-    """A root field about the caller: the one row that an SQL function gives; null when signed out."""
+    """A root field that an SQL function answers, from the field's arguments as jsonb where it has any.
+
+    The field's type says what the function gives: one row or none, rows with a `place`, or a scalar. Without
+    arguments it is about the caller: null when signed out.
+    """
 
     function: str
+    takes_arguments: bool
 
 
 @dataclass(frozen=True)
 class Call:
-    """A mutation: the SQL function that does it, taking the input as jsonb, giving the id of what it changed."""
+    """A mutation: the SQL function that does it, taking the input as jsonb.
+
+    It gives the id of what it changed, or, where there is more to tell, a JSON object, whose members the fields of
+    the payload name as their `part`.
+    """
 
     function: str
 
@@ -107,10 +116,28 @@ class Call:
 class Changed:
     """A field of a payload: the row that the mutation changed, in its state afterwards."""
 
+    part: str | None
+
 
 @dataclass(frozen=True)
 class ChangedId:
     """A field of a payload: the id of the row that the mutation changed."""
+
+    part: str | None
+
+
+@dataclass(frozen=True)
+class ChangedValue:
+    """A field of a payload: a scalar among what the mutation told."""
+
+    part: str
+
+
+@dataclass(frozen=True)
+class ChangedRows:
+    """A field of a payload: the rows that `function(what the mutation told)` gives, ordered by their `place`."""
+
+    function: str
 
 
 Source = (
@@ -125,6 +152,8 @@ Source = (
     | Call
     | Changed
     | ChangedId
+    | ChangedValue
+    | ChangedRows
 )
 
 
@@ -233,24 +262,43 @@ def by_id(id_type: type, description: str | None = None) -> Any:
     return _field(ById(), description, id=(id_type, inspect.Parameter.empty, "The id."))
 
 
-def from_function(function: str, description: str | None = None) -> Any:
-    """A root field about the caller: the one row of `function()`, not asked when signed out."""
-    return _field(FromFunction(function), description)
+def from_function(function: str, description: str | None = None, **arguments: tuple[Any, str]) -> Any:
+    """A root field that `function` answers; arguments are (annotation, description) by name, null by default.
+
+    Without arguments it is about the caller, and not asked when signed out.
+    """
+    named = {name: (kind, _default(kind), text) for name, (kind, text) in arguments.items()}
+    return _field(FromFunction(function, bool(arguments)), description, **named)
+
+
+def _default(annotation: Any) -> Any:
+    """Nothing, for an argument that must be given."""
+    return strawberry.UNSET if type(None) in get_args(annotation) else inspect.Parameter.empty
 
 
 def mutation(function: str, input_type: type, description: str | None = None) -> Any:
-    """A mutation that `function(input jsonb)` carries out."""
+    """A mutation that `function(input jsonb)` carries out; see `Call`."""
     return _field(Call(function), description, input=(input_type, inspect.Parameter.empty, "What to do."))
 
 
-def changed(description: str | None = None) -> Any:
+def changed(description: str | None = None, *, part: str | None = None) -> Any:
     """The row that the mutation changed."""
-    return _field(Changed(), description)
+    return _field(Changed(part), description)
 
 
-def changed_id(description: str | None = None) -> Any:
+def changed_id(description: str | None = None, *, part: str | None = None) -> Any:
     """The id of the row that the mutation changed, which may be gone by then."""
-    return _field(ChangedId(), description)
+    return _field(ChangedId(part), description)
+
+
+def changed_value(part: str, description: str | None = None) -> Any:
+    """A scalar among what the mutation told."""
+    return _field(ChangedValue(part), description)
+
+
+def changed_rows(function: str, description: str | None = None) -> Any:
+    """The rows that `function(what the mutation told)` gives, ordered by their column `place`."""
+    return _field(ChangedRows(function), description)
 
 
 def one_of(column_name: str, description: str | None = None) -> Any:
@@ -266,6 +314,23 @@ def equals(column_name: str, sql_type: str, description: str | None = None) -> A
 def contains(column_name: str, description: str | None = None) -> Any:
     """A filter: the column contains the text, upper and lower case alike."""
     return _condition(Condition(f"{{row}}.{column_name} ilike {{value}}", "text", _pattern), description)
+
+
+def at_least(column_name: str, sql_type: str, description: str | None = None) -> Any:
+    """A filter: the column is the value or later, or more."""
+    return _condition(Condition(f"{{row}}.{column_name} >= {{value}}", sql_type), description)
+
+
+def before(column_name: str, sql_type: str, description: str | None = None) -> Any:
+    """A filter: the column is earlier than the value, or less."""
+    return _condition(Condition(f"{{row}}.{column_name} < {{value}}", sql_type), description)
+
+
+def flag(sql: str, description: str | None = None) -> Any:
+    """A filter by true or false: whether what `sql` says of `{row}` holds."""
+    return _condition(
+        Condition(f"({sql}) = {{value}}", "boolean", lambda value: str(value).lower()), description
+    )
 
 
 def _condition(condition: Condition, description: str | None) -> Any:

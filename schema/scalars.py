@@ -6,7 +6,10 @@ from typing import Any
 from uuid import UUID
 
 from strawberry import scalar
+from strawberry.scalars import JSON
 from strawberry.types.scalar import ScalarDefinition
+
+from resolvers.json_text import JsonValue
 
 _RFC_3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
@@ -53,5 +56,12 @@ SCALARS: dict[object, ScalarDefinition] = {
         specified_by_url="https://datatracker.ietf.org/doc/html/rfc9562",
         serialize=_as_it_is,
         parse_value=parse_uuid,
+    ),
+    JSON: scalar(
+        name="JSON",
+        description="Any JSON value. In a document it may also be written as GraphQL values.",
+        specified_by_url="https://datatracker.ietf.org/doc/html/rfc8259",
+        serialize=JsonValue,
+        parse_value=JsonValue,
     ),
 }

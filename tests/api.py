@@ -13,6 +13,7 @@ from resolvers.engine import Answer, Engine, Policy
 from resolvers.identity import ANONYMOUS, Identity
 from resolvers.lanes import LaneDatabase
 from resolvers.limits import Limits
+from resolvers.model import Model
 from resolvers.plan import Statement
 from schema import model
 from tests.databases import Database
@@ -107,14 +108,18 @@ def identity_of(person: Person) -> Identity:
 
 
 @asynccontextmanager
-async def api_of(database: Database, policy: Policy = POLICY) -> AsyncIterator[Api]:
-    """An engine with a pool of its own on a database."""
+async def api_of(
+    database: Database, policy: Policy = POLICY, schema: Model | None = None
+) -> AsyncIterator[Api]:
+    """An engine with a pool of its own on a database; `schema` is another than the project's."""
     pool = LaneDatabase(
         database.dsn("gym_api"), connections=4, statement_timeout_ms=8_000, lock_timeout_ms=3_000
     )
     counting = CountingDatabase(pool)
     await pool.open()
     try:
-        yield Api(Engine(model(), counting, policy, b"a secret of the tests, long enough"), counting)
+        yield Api(
+            Engine(schema or model(), counting, policy, b"a secret of the tests, long enough"), counting
+        )
     finally:
         await pool.close()
