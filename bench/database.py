@@ -18,7 +18,7 @@ from local.cluster import Cluster
 from local.migrate import migrate
 
 _NAME = "bench"
-_SYNTHETIC = Path(__file__).with_name("synthetic.sql")
+SYNTHETIC = Path(__file__).with_name("synthetic.sql")
 
 Report = Callable[[str], None]
 
@@ -53,8 +53,8 @@ class Database:
 
 
 @contextmanager
-def running_database(folder: Path, data: Path | None, report: Report) -> Iterator[Database]:
-    """A database made afresh, which is gone afterwards. `data` is a folder of OULAD, else it is synthetic."""
+def running_database(folder: Path, data: Path, report: Report) -> Iterator[Database]:
+    """A database made afresh, which is gone afterwards. `data` is a folder of OULAD, or a file of SQL."""
     cluster = Cluster(folder, port=0, durable=False)
     if cluster.made:  # of a run that was killed
         cluster.start()
@@ -83,11 +83,11 @@ def _prepare(cluster: Cluster) -> None:
         connection.execute("select pg_reload_conf()")
 
 
-def _fill(dsn: str, data: Path | None, report: Report) -> None:
-    if data is None:
+def _fill(dsn: str, data: Path, report: Report) -> None:
+    if data.suffix == ".sql":
         report("Making the synthetic data")
         with psycopg.connect(dsn) as connection:
-            connection.execute(_SYNTHETIC.read_bytes())
+            connection.execute(data.read_bytes())
         return
     report(f"Importing {data}")
     try:

@@ -1,54 +1,32 @@
 """`make bench`: this server against PostGraphile, a conventional server and bare SQL, on one database."""
 
 import argparse
-import fcntl
-import signal
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import NoReturn
 
 from bench import peers, report
 from bench.callers import Caller, make_callers
-from bench.database import Database, running_database, settle
+from bench.command import FOLDER, carry_out, say
+from bench.database import SYNTHETIC, Database, running_database, settle
 from bench.equality import check_answers
-from bench.errors import BenchError
 from bench.floor import make_floor
 from bench.memory import Memory, measure_memory
 from bench.peers import Peer
-from bench.processes import Neighbours, end_what_is_left, resident_mb
+from bench.processes import Neighbours, resident_mb
 from bench.report import Results
 from bench.rounds import Contest, Measurement, Plan, measure_http_only, run_rounds, warm_up
 from bench.scenarios import OUR_DOCUMENTS, Scenario, read_scenarios
-from local.errors import LocalError
 
-FOLDER = Path(__file__).parent.parent / ".bench"
 # A document that is new each time cannot be prepared; two callers are one statement to pgbench.
 _WITHOUT_FLOOR = {"cold", "two_identities"}
 _SERVERS = (peers.ours, peers.postgraphile, peers.conventional)
 
-_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
 
 def main() -> None:
-    for number in _STOPS:
-        signal.signal(number, _stop)
-    try:
-        _run(_arguments())
-    except (BenchError, LocalError) as error:
-        raise SystemExit(f"Error: {error}") from None
-    except KeyboardInterrupt:
-        raise SystemExit("Stopped.") from None
-    finally:
-        end_what_is_left()
-
-
-def _stop(*_: object) -> NoReturn:
-    """The first Ctrl-C ends everything in order; a second one must not get in the way of that."""
-    for number in _STOPS:
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
+    options = _arguments()
+    carry_out(lambda: _run(options))
 
 
 def _arguments() -> argparse.Namespace:
@@ -65,33 +43,17 @@ def _arguments() -> argparse.Namespace:
 
 def _run(options: argparse.Namespace) -> None:
     began = time.monotonic()
-    FOLDER.mkdir(exist_ok=True)
-    FOLDER.chmod(0o755)  # Postgres's own account passes through
     with ExitStack() as stack:
-        stack.enter_context(_alone(FOLDER / "lock"))
-        peers.install_postgraphile(FOLDER, _say)
-        database = stack.enter_context(running_database(FOLDER / "database", options.data, _say))
+        peers.install_postgraphile(FOLDER, say)
+        database = stack.enter_context(running_database(FOLDER / "database", options.data or SYNTHETIC, say))
         callers = make_callers(database)
         scenarios = read_scenarios(options.documents or OUR_DOCUMENTS, callers)
         scenarios = [scenario for scenario in scenarios if scenario.name in (options.only or [scenario.name])]
-        _say("Starting the servers")
+        say("Starting the servers")
         servers = [stack.enter_context(start(FOLDER, database.url)) for start in _SERVERS]
         results = _measure(options, database, callers, scenarios, servers)
     _tell_results(options, results)
-    _say(f"Took {(time.monotonic() - began) / 60:.1f} minutes.")
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Two at a time would measure each other. The kernel unlocks the file when the process ends, however it ends."""
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BenchError(
-                "Another benchmark is running in this checkout. Wait for it, or stop it."
-            ) from None
-        yield
+    say(f"Took {(time.monotonic() - began) / 60:.1f} minutes.")
 
 
 def _measure(
@@ -102,9 +64,9 @@ def _measure(
     servers: list[Peer],
 ) -> Results:
     plan = Plan(options.rounds, options.seconds, options.connections)
-    _say("Comparing their answers")
+    say("Comparing their answers")
     contests = [_contest(scenario, servers, plan, own=not options.documents) for scenario in scenarios]
-    _say("Warming up")
+    say("Warming up")
     settle(database)
     warm_up(contests, plan)
     neighbours = Neighbours([database.pid, *(server.pid for server in servers)])
@@ -124,7 +86,7 @@ def _contest(scenario: Scenario, servers: list[Peer], plan: Plan, *, own: bool) 
     able = check_answers(scenario, servers, documents_are_ours=own)
     left_out = [server.title for server in servers if server not in able]
     if left_out:
-        _say(f"  {scenario.name}: without {' and '.join(left_out)}")
+        say(f"  {scenario.name}: without {' and '.join(left_out)}")
     floor = (
         None
         if scenario.name in _WITHOUT_FLOOR
@@ -138,7 +100,7 @@ def _memory(server: Peer, callers: Sequence[Caller], options: argparse.Namespace
         return None
     # Our own document whatever was measured: growth does not depend on what is asked.
     cold = next(scenario for scenario in read_scenarios(OUR_DOCUMENTS, callers) if scenario.is_cold)
-    _say("Measuring memory: 200,000 requests with 5,000 distinct documents")
+    say("Measuring memory: 200,000 requests with 5,000 distinct documents")
     return measure_memory(server, cold, options.connections, options.memory)
 
 
@@ -173,15 +135,11 @@ def _other_than_usual(options: argparse.Namespace) -> str:
 def _tell(where: str, scenario: str, name: str, measured: Measurement) -> None:
     latency = f"p50 {measured.p50_ms:6.1f} ms  p99 {measured.p99_ms:6.1f} ms" if measured.p50_ms else " " * 28
     server = f"{measured.server_us:6.0f}" if measured.server_us is not None else "      "
-    _say(
+    say(
         f"{where}  {scenario:<15}{name:<13}{measured.per_second:9,.0f} req/s  {latency}"
         f"  CPU µs {server} + {measured.postgres_us:5.0f}"
         + (f"  (load generator {measured.load_us:.0f})" if measured.load_us is not None else "")
     )
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ class _Names:
 
 
 def _pipeline(ask: Ask, names: _Names) -> list[str]:
-    statements = [_for_pgbench(statement, names) for statement in asyncio.run(_statements(ask))]
+    statements = [_for_pgbench(statement, names) for statement in statements_of(ask)]
     return ["\\startpipeline", *statements, "\\endpipeline"]
 
 
@@ -133,6 +133,11 @@ def _for_pgbench(statement: Statement, names: _Names) -> str:
     # pgbench sees variables inside of string literals, too; a literal may go on in the next line.
     sql = re.sub(r"(?<!:):(?=[A-Za-z_])", ":'\n'", statement.sql)
     return re.sub(r"\$(\d+)", variable, sql) + ";"
+
+
+def statements_of(ask: Ask) -> list[Statement]:
+    """What our server would send for a request: the identity statement, then the compiled ones."""
+    return asyncio.run(_statements(ask))
 
 
 async def _statements(ask: Ask) -> list[Statement]:

@@ -45,6 +45,7 @@ class Load:
     requests: int
     seconds: float
     p50_ms: float
+    p95_ms: float
     p99_ms: float
     own_cpu_us: float
 
@@ -161,6 +162,7 @@ def _result(latencies: list[int], nanoseconds: int, cpu: int) -> Load:
         requests=count,
         seconds=nanoseconds / 1e9,
         p50_ms=latencies[count // 2] / 1e6,
+        p95_ms=latencies[count * 95 // 100] / 1e6,
         p99_ms=latencies[count * 99 // 100] / 1e6,
         own_cpu_us=cpu / 1000 / count,
     )

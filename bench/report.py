@@ -14,7 +14,6 @@ from bench.rounds import FLOOR, Contest, Measurement, Plan
 RESULTS = Path(__file__).with_name("results") / "engine.json"
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 
-_BEGIN, _END = "<!-- bench: engine -->", "<!-- end of bench: engine -->"
 _NAMES = {
     "ours": "**this server**",
     "postgraphile": "PostGraphile",
@@ -119,7 +118,7 @@ def _ratios(contest: Contest, other: str) -> tuple[float, float] | None:
 def _about(results: Results) -> str:
     plan = results.plan
     return (
-        f"Data: {results.data}. {date.today():%B %Y}, {_machine()}; medians of {plan.rounds} rounds of"
+        f"Data: {results.data}. {date.today():%B %Y}, {machine()}; medians of {plan.rounds} rounds of"
         f" {plan.seconds:g} s over {plan.connections} connections. Other programs took {results.neighbours:.0%} of"
         " the machine meanwhile."
     )
@@ -139,7 +138,8 @@ def _about_memory(results: Results) -> str:
     )
 
 
-def _machine() -> str:
+def machine() -> str:
+    """What it ran on."""
     known = (line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines())
     processor = next(
         (value.strip() for name, _, value in known if name.strip() == "model name"), platform.machine()
@@ -154,7 +154,12 @@ def write_figures(results: Results, command: str) -> None:
 
 
 def write_page(results: Results) -> None:
-    """Puts the table between the two marks in the page."""
-    before, _, rest = PAGE.read_text().partition(_BEGIN)
-    after = rest.partition(_END)[2]
-    PAGE.write_text(f"{before}{_BEGIN}\n{text(results)}\n{_END}{after}")
+    write_table("engine", text(results))
+
+
+def write_table(name: str, table: str) -> None:
+    """Puts a benchmark's table between its two marks in the page."""
+    begin, end = f"<!-- bench: {name} -->", f"<!-- end of bench: {name} -->"
+    before, _, rest = PAGE.read_text().partition(begin)
+    after = rest.partition(end)[2]
+    PAGE.write_text(f"{before}{begin}\n{table}\n{end}{after}")
