@@ -19,6 +19,7 @@ from resolvers.identity import Identity
 from resolvers.json_text import JsonValue
 from resolvers.model import snake_case
 from resolvers.sources import DEFAULT_FIRST, MOST_FIRST
+from resolvers.syntax import weight_of
 from resolvers.variables import Given
 
 LONGEST_SEARCH = 100
@@ -38,7 +39,7 @@ Binder = Callable[[Bound], str | None]
 class Place:
     """A field with arguments in an operation."""
 
-    __slots__ = ("_field", "_members", "_node", "constant")
+    __slots__ = ("_field", "_members", "_node", "constant", "weight")
 
     def __init__(self, field: GraphQLField, node: FieldNode) -> None:
         given = {argument.name.value: argument.value for argument in node.arguments or ()}
@@ -54,6 +55,7 @@ class Place:
         self._field = field
         # Without what is asked below it, which would keep most of the document in memory.
         self._node = FieldNode(name=node.name, arguments=node.arguments)
+        self.weight = weight_of(self._node)
         # The arguments of all requests, when no variable is among them.
         self.constant = None if any(map(has_variables, given.values())) else self._coerced({})
 

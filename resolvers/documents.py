@@ -26,6 +26,7 @@ from resolvers.variables import MOST_ERRORS, Given, InvalidError, Variables, sha
 MOST_DOCUMENTS = 5_000
 # Of all cached documents together, about: their texts, and what their plans hold.
 MOST_BYTES = 16_000_000
+_BYTES_AN_OPERATION = 1_000
 # Plans of one operation, which differ in what @skip and @include leave of it and in the shape of filters.
 MOST_VARIANTS = 16
 
@@ -54,6 +55,11 @@ class Operation:
     is_mutation: bool
     variables: Variables
     plans: Cache[tuple[Any, ...], Plan] = field(default_factory=lambda: Cache(MOST_VARIANTS, MOST_BYTES))
+
+    @property
+    def weight(self) -> int:
+        """Bytes, about."""
+        return _BYTES_AN_OPERATION + self.variables.weight + self.plans.weight
 
 
 class Document:
@@ -92,7 +98,7 @@ class Document:
     @property
     def weight(self) -> int:
         """Bytes, about."""
-        return len(self.text) + sum(plan.weight for o in self._operations for plan in o.plans.values())
+        return len(self.text) + sum(operation.weight for operation in self._operations)
 
 
 class Documents:

@@ -9,7 +9,7 @@ from resolvers.errors import ApiError
 from resolvers.identity import ANONYMOUS
 
 # Measured; a binder comes with an argument and what reads it.
-_BYTES_A_PLAN = 4_000
+_BYTES_A_PLAN = 3_000
 _BYTES_A_BINDER = 1_000
 
 
@@ -99,9 +99,10 @@ class Plan:
     def weight(self) -> int:
         """Bytes of memory, about."""
         templates = [template for root in self.fields for template in root.templates]
-        return _BYTES_A_PLAN + sum(
+        statements = sum(
             len(template.sql) + _BYTES_A_BINDER * len(template.binders) for template in templates
         )
+        return _BYTES_A_PLAN + statements + sum(place.weight for place in self.places)
 
     def bind(self, bound: Bound) -> list[Statement]:
         """The statements with the values of one request."""

@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from resolvers.http_response import HttpError, all_headers, error_body
 from resolvers.media_types import JSON
+from resolvers.upgrades import Parser, head_without_offer
 
 
 class _Awaited(Enum):
@@ -81,6 +82,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(_GatheredWrites(transport))  # type: ignore[arg-type]
+        self.parser = Parser(self, self._head_without_offer)  # type: ignore[assignment]
         self._set_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -122,6 +124,8 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self._refusal = self._too_long()
         if self._refusal is not None:
             raise ValueError  # stops the parser, which then calls send_400_response
+        if self._makes_idle_offer():
+            return
         # A copy: uvicorn would add a body's trailers to the headers that have been checked.
         self.scope["headers"] = list(self.headers)
         super().on_headers_complete()
@@ -132,8 +136,27 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._makes_idle_offer():
+            return
         super().on_message_complete()
         self._awaited, self._withheld = _Awaited.NOTHING, 0
+
+    # Offers to change the protocol
+
+    def _makes_idle_offer(self) -> bool:
+        """Whether this request offers a protocol that we do not speak. CONNECT demands one, and is refused."""
+        return (
+            self.parser.should_upgrade()
+            and self.parser.get_method() != b"CONNECT"
+            and not self._should_upgrade()
+        )
+
+    def _head_without_offer(self) -> bytes | None:
+        if not self._makes_idle_offer():
+            return None
+        return head_without_offer(
+            self.parser.get_method(), self.url, self.parser.get_http_version(), self.headers
+        )
 
     # Limits
 

@@ -23,6 +23,7 @@ from graphql.language.ast import QUERY_DOCUMENT_KEYS
 
 from resolvers.coercion import REQUIRED, Coerce, Coercers, UnsureError, default_of, unsure
 from resolvers.sources import SHAPING_ARGUMENTS
+from resolvers.syntax import weight_of
 
 MOST_ERRORS = 5
 
@@ -66,6 +67,7 @@ class Variables:
         self._schema = schema
         self._definitions = definitions
         self._known = [_variable(schema, coercers, definition) for definition in definitions]
+        self.weight = sum(map(weight_of, definitions))
         self._shaping = [name for name, _, _ in self._known if name in shaping]
 
     def coerce(self, raw: Mapping[str, Any], into: dict[str, Any]) -> None:

@@ -1,6 +1,8 @@
 """What the server keeps of documents: enough to answer them again, and no more than it has room for."""
 
+import gc
 import itertools
+import tracemalloc
 
 import pytest
 
@@ -9,6 +11,7 @@ from resolvers.errors import ApiError
 from resolvers.plan import Plan
 from resolvers.variables import Given
 from schema import model
+from tests import cast
 from tests.api import POLICY
 
 SWITCHES = "abcde"
@@ -71,3 +74,43 @@ def test_operations_of_one_document_are_told_apart(documents: Documents) -> None
     for missing in (None, "C"):
         with pytest.raises(ApiError, match="operationName"):
             document.operation(missing)
+
+
+_DRAFTS = "DRAFT " * 1_800
+_PUT = '{courseId: "d0000000-0000-4000-8000-000000000001"} ' * 300
+_ALL_OF_IT = "nodes { id title status createdAt courseAssignments { course { id blocks { id title } } } }"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "query Q%d { viewer { id } }",
+        "query Q%d { " + f"programs(first: 1) {{ {_ALL_OF_IT} }} " * 10 + "}",
+        f"query Q%d {{ programs(filter: {{status: [{_DRAFTS}]}}) {{ totalCount }} }}",
+        f"query Q%d ($a: ProgramFilter = {{status: [{_DRAFTS}]}}) {{ programs(filter: $a) {{ totalCount }} }}",
+        f"query Q%d ($a: ProgramStatus = DRAFT) {{ programs(filter: {{status: [$a {_DRAFTS}]}}) {{ totalCount }} }}",
+        f'mutation Q%d {{ assignCourses(input: {{programId: "{cast.DRAFT}", courses: [{_PUT}]}}) {{ __typename }} }}',
+        " ".join(f"query Q%d_{n} ($a: Int) {{ programs(first: $a) {{ totalCount }} }}" for n in range(90)),
+    ],
+    ids=["small", "wide", "literals", "defaults", "literals with a variable", "objects", "operations"],
+)
+def test_what_is_kept_takes_no_more_memory_than_it_is_counted_for(documents: Documents, text: str) -> None:
+    def read(numbers: range) -> None:
+        for number in numbers:
+            document = documents.read(text.replace("%d", str(number)))
+            operation = document._operations[0]
+            documents.plan(document, operation, Given(operation.variables, {}))
+
+    read(range(1))  # what all documents share
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before, counted = tracemalloc.get_traced_memory()[0], documents.weight
+        read(range(1, 10))
+        gc.collect()
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+
+    assert len(documents) == 10
+    assert taken < 1.5 * (documents.weight - counted)

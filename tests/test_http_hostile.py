@@ -376,6 +376,30 @@ def test_an_upgrade_that_is_not_offered_is_ignored(port: int, upgrade: bytes) ->
         assert received(connection).endswith(DATA)
 
 
+@pytest.mark.parametrize("offer", [b"h2c", b"nonsense"])
+@pytest.mark.parametrize("parts", ["at once", "head first", "byte by byte"])
+def test_an_offer_of_another_protocol_takes_nothing_from_the_request(
+    port: int, engine: NotingEngine, offer: bytes, parts: str
+) -> None:
+    """Java's client offers HTTP/2 with each first request, one with a body too."""
+    lines = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: %b\r\nHTTP2-Settings: AAEA\r\n" % offer
+    inner = HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY  # must not be taken for a request
+    offering = HEAD + lines + b"Content-Length: %d\r\n\r\n" % len(inner)
+    following = GET.replace(b"{ok}", b"{n2}") + b"Connection: close\r\n\r\n"
+    with connected(port) as connection:
+        everything = offering + inner + following
+        cut = {"at once": len(everything), "head first": len(offering), "byte by byte": 1}[parts]
+        for piece in (everything[place : place + cut] for place in range(0, len(everything), cut)):
+            connection.sendall(piece)
+            if parts == "head first":
+                time.sleep(0.05)
+        answers = received(connection)
+
+    assert answers.count(b"HTTP/1.1 ") == 2
+    assert b"is not JSON" in answers, "the body is what it is"
+    assert [request.query for request, _ in engine.asked] == ["{n2}"]
+
+
 # Out of step
 
 
