@@ -23,6 +23,7 @@ from local.demo import DEMO_PASSWORD, SIGN_INS, load_demo
 from local.errors import LocalError
 from local.platform import Platform, attach, start
 from resolvers.protocol import GuardedHttpProtocol
+from resolvers.workers import run
 from schema import strawberry_schema
 from settings import Settings
 
@@ -125,7 +126,14 @@ def _check_database(url: str) -> None:
     except psycopg.ProgrammingError as error:
         raise LocalError(f"DATABASE_URL is no address of Postgres: {error}".strip()) from None
     except psycopg.OperationalError as error:
-        _report(f"The database does not answer yet: {str(error).strip()}")
+        said = str(error).strip()
+        if "FATAL:" in said and not any(passing in said for passing in _PASSING):
+            raise LocalError(f"The database refuses DATABASE_URL: {said}") from None
+        _report(f"The database does not answer yet: {said}")
+
+
+# What Postgres refuses for a while only.
+_PASSING = ("starting up", "shutting down", "recovery", "too many", "remaining connection slots")
 
 
 def _require_free_port(settings: Settings) -> None:
@@ -160,7 +168,7 @@ def _serve(settings: Settings, workers: int | None) -> None:
     workers = workers or settings.workers
     if workers > 1:
         create_app(settings)  # what is wrong with the settings is said here, once, and not by each process
-    uvicorn.run(
+    config = uvicorn.Config(
         "app:create_app",
         factory=True,
         host=settings.host,
@@ -176,6 +184,8 @@ def _serve(settings: Settings, workers: int | None) -> None:
         timeout_graceful_shutdown=settings.statement_timeout_ms // 1000 + 8,
         timeout_worker_healthcheck=30,  # a process that is only slow to start is not a dead one
     )
+    with suppress(KeyboardInterrupt):
+        run(config)
 
 
 def _raise_file_limit() -> None:

@@ -33,6 +33,22 @@ def carry_out(work: Callable[[], None]) -> None:
         end_what_is_left()
 
 
+def whole(text: str) -> int:
+    """An argument: a whole number from 1."""
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def positive(text: str) -> float:
+    """An argument: a number over 0."""
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise ValueError
+    return number
+
+
 def say(text: str) -> None:
     print(text, flush=True)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench import peers, report
 from bench.callers import Caller, make_callers
-from bench.command import FOLDER, carry_out, say
+from bench.command import FOLDER, carry_out, positive, say, whole
 from bench.database import SYNTHETIC, Database, running_database, settle
 from bench.equality import check_answers
 from bench.floor import make_floor
@@ -21,6 +21,7 @@ from bench.scenarios import OUR_DOCUMENTS, Scenario, read_scenarios
 
 # A document that is new each time cannot be prepared; two callers are one statement to pgbench.
 _WITHOUT_FLOOR = {"cold", "two_identities"}
+_ROUNDS, _SECONDS = 5, 2.0
 _SERVERS = (peers.ours, peers.postgraphile, peers.conventional)
 
 
@@ -33,16 +34,24 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--data", type=Path, help="folder of OULAD to import; default: synthetic data")
     parser.add_argument("--documents", type=Path, help="folder of documents; default: the benchmark's own")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of one measurement")
-    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--rounds", type=whole, default=_ROUNDS)
+    parser.add_argument("--seconds", type=positive, default=_SECONDS, help="length of one measurement")
+    parser.add_argument("--connections", type=whole, default=16)
     parser.add_argument("--only", nargs="+", help="names of documents")
-    parser.add_argument("--memory", type=float, default=1.0, help="share of the memory run; 0 for none")
-    return parser.parse_args()
+    parser.add_argument(
+        "--memory", type=float, help="share of the memory run; 0 for none; default: all of a full run"
+    )
+    options = parser.parse_args()
+    if options.memory is None:
+        options.memory = min(1.0, options.rounds * options.seconds / (_ROUNDS * _SECONDS))
+    return options
 
 
 def _run(options: argparse.Namespace) -> None:
     began = time.monotonic()
+    read_scenarios(
+        options.documents or OUR_DOCUMENTS, []
+    )  # what is wrong with them is said before the long work
     with ExitStack() as stack:
         peers.install_postgraphile(FOLDER, say)
         database = stack.enter_context(running_database(FOLDER / "database", options.data or SYNTHETIC, say))
@@ -120,16 +129,21 @@ def _tell_results(options: argparse.Namespace, results: Results) -> None:
     print(f"\n{report.text(results)}\n", flush=True)
     if options.only:
         return
-    usual = not (options.data or options.documents)
-    report.write_figures(results, "make bench" if usual else "make bench " + _other_than_usual(options))
-    if usual:
+    unusual = _other_than_usual(options)
+    report.write_figures(results, f"make bench {unusual}".strip())
+    if not unusual:
         report.write_page(results)
 
 
 def _other_than_usual(options: argparse.Namespace) -> str:
     """By the names of the folders alone: a path is one machine's."""
-    given = {"DATA": options.data, "DOCUMENTS": options.documents}
-    return " ".join(f"{name}={folder.resolve().name}" for name, folder in given.items() if folder)
+    folders = {"DATA": options.data, "DOCUMENTS": options.documents}
+    told = [f"{name}={folder.resolve().name}" for name, folder in folders.items() if folder]
+    if options.rounds != _ROUNDS:
+        told.append(f"ROUNDS={options.rounds}")
+    if options.seconds != _SECONDS:
+        told.append(f"SECONDS={options.seconds:g}")
+    return " ".join(told)
 
 
 def _tell(where: str, scenario: str, name: str, measured: Measurement) -> None:

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from bench import load, peers
 from bench.callers import make_callers
-from bench.command import FOLDER, carry_out, say
+from bench.command import FOLDER, carry_out, positive, say, whole
 from bench.database import Database, running_database, settle
 from bench.floor import statements_of
 from bench.load import Load
@@ -39,8 +39,8 @@ class Timed:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench-scale", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=8.0, help="length of one measurement")
-    parser.add_argument("--connections", type=int, default=2, help="admins who ask at the same time")
+    parser.add_argument("--seconds", type=positive, default=8.0, help="length of one measurement")
+    parser.add_argument("--connections", type=whole, default=2, help="admins who ask at the same time")
     parser.add_argument("--only", nargs="+", help="names of documents")
     options = parser.parse_args()
     carry_out(lambda: _run(options))

@@ -153,6 +153,8 @@ class Scenario:
 
 
 def read_scenarios(folder: Path, callers: Sequence[Caller]) -> list[Scenario]:
+    if not folder.is_dir():
+        raise BenchError(f"There is no folder {folder}. DOCUMENTS names one with files like point.graphql.")
     paths = sorted(path for path in folder.glob("*.graphql") if "." not in path.stem)
     if not paths:
         raise BenchError(f"There are no documents in {folder}: give a folder with files like point.graphql.")
@@ -178,11 +180,23 @@ def _read(path: Path, callers: Sequence[Caller]) -> Scenario:
     for document in documents.values():
         try:
             document.operation  # noqa: B018 - the property parses
-        except (GraphQLError, StopIteration) as error:
-            raise BenchError(f"{document.path.name} is no GraphQL operation: {error}") from None
+        except GraphQLError as error:
+            raise BenchError(f"{document.path.name} is no GraphQL: {error.message}") from None
+        except StopIteration:
+            raise BenchError(f"{document.path.name} has no operation, only fragments. Add one.") from None
     both = callers if path.stem == "two_identities" else callers[:1]
-    fixed = json.loads(variables.read_text()) if variables.exists() else {}
+    fixed = _fixed(variables) if variables.exists() else {}
     return Scenario(path.stem, documents, both, fixed)
+
+
+def _fixed(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text())
+    except ValueError as error:
+        raise BenchError(f"{path.name} is no JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise BenchError(f"{path.name} is no JSON object of variables by their names.")
+    return values
 
 
 def _filled(value: Any, caller: Caller, number: int) -> Any:

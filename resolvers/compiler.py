@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 from graphql import OperationDefinitionNode, OperationType
 
-from resolvers import connections
+from resolvers import connections, introspection
 from resolvers.arguments import Bound, Parameters, Place, as_json
 from resolvers.json_text import Part, concatenate, expression, literal, quote, scalar
 from resolvers.model import FieldModel, Model, TypeModel
-from resolvers.plan import Plan, Repeated, RootField, Template
+from resolvers.plan import USUAL_ROWS, Plan, Repeated, RootField, Template
 from resolvers.selection import Fragments, Selected, select, select_below
 from resolvers.sources import (
     ById,
@@ -92,9 +92,9 @@ class Writer:
         self.repeated_here.weight += weight
 
     @contextmanager
-    def repeated(self, place: int | None = None) -> Iterator[None]:
+    def repeated(self, place: int | None = None, rows: int = USUAL_ROWS) -> Iterator[None]:
         """What is written inside comes once a row."""
-        outer, self.repeated_here = self.repeated_here, Repeated(place)
+        outer, self.repeated_here = self.repeated_here, Repeated(place, rows)
         try:
             yield
         finally:
@@ -212,6 +212,7 @@ def _root_field(writer: Writer, selected: Selected, root: TypeModel) -> RootFiel
     if selected.name == "__typename":
         return RootField(selected.key, nullable=False, constant=f'"{root.name}"'.encode())
     if selected.name.startswith("__"):
+        introspection.weigh(writer, selected)
         return RootField(selected.key, nullable=selected.name == "__type", python=True)
     model = root.fields[selected.name]
     match model.source:

@@ -169,7 +169,7 @@ class Lane:
         self._names.clear()
         self._parsing.clear()
         self._dropped.clear()
-        self._pace = 0.0
+        self._pace = self._stop_since = 0.0
         self._keeper = keeper
         self._connection = connection
         # libpq forgets the number when the connection breaks; the loop still needs it then.

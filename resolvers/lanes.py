@@ -4,7 +4,9 @@ Overload is refused early: a bounded number waits, for a bounded time. No commun
 """
 
 import asyncio
+import math
 from collections.abc import Sequence
+from contextvars import Context
 
 import psycopg
 import structlog
@@ -46,6 +48,7 @@ _RACE_PAUSES = (0.01, 0.05, 0.2)
 # Before a group is sent again whose connection was lost: until then it shows whether the others are lost too.
 _LOSS_PAUSES = (0.05,)
 _FIRST_DELAY, _LONGEST_DELAY = 0.05, 1.0
+_TELL_AGAIN_SECONDS = 10
 
 
 def _unreachable() -> ApiError:
@@ -81,6 +84,7 @@ class _Lanes:
         self._reopening: set[asyncio.Task[None]] = set()
         self._clock: asyncio.TimerHandle | None = None
         self._lost_at = 0.0
+        self._told_at = -math.inf
         self._closing = False
 
     async def open(self) -> None:
@@ -244,9 +248,17 @@ class _Lanes:
 
     def _reopen(self, lane: Lane) -> None:
         if not self._closing:
-            task = self._loop.create_task(self._keep_opening(lane))
+            # In no request's context, whose id the log would show.
+            task = self._loop.create_task(self._keep_opening(lane), context=Context())
             self._reopening.add(task)
             task.add_done_callback(self._reopening.discard)
+
+    def _tell_unreachable(self, error: psycopg.Error) -> None:
+        """Once for all connections that try, and then every few seconds."""
+        now = self._loop.time()
+        if now - self._told_at > _TELL_AGAIN_SECONDS:
+            self._told_at = now
+            log.warning("database_unreachable", error=str(error).splitlines()[0])
 
     async def _keep_opening(self, lane: Lane) -> None:
         delay = _FIRST_DELAY
@@ -254,7 +266,7 @@ class _Lanes:
             try:
                 await lane.open(self)
             except psycopg.Error as error:
-                log.warning("database_unreachable", error=str(error).splitlines()[0], again_in_seconds=delay)
+                self._tell_unreachable(error)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, _LONGEST_DELAY)
             else:

@@ -54,9 +54,10 @@ USUAL_ROWS = 20
 
 @dataclass
 class Repeated:
-    """Fields that come once a row: of a connection, whose arguments stand at a place, or of a list without pages."""
+    """Fields that come once a row: of a connection, whose arguments stand at a place, or of a list of so many rows."""
 
     place: int | None = None
+    rows: int = USUAL_ROWS
     weight: int = 0
     shows_rows: bool = True
     inside: list["Repeated"] = field(default_factory=list)
@@ -71,7 +72,7 @@ class Repeated:
 
     def cost(self, bound: Bound) -> int:
         """The most that this can cost, in simple columns."""
-        rows = USUAL_ROWS if self.place is None else first_of(bound.arguments[self.place])
+        rows = self.rows if self.place is None else first_of(bound.arguments[self.place])
         return rows * (self.weight + sum(part.cost(bound) for part in self.inside))
 
 

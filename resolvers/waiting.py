@@ -15,6 +15,8 @@ class Waiting:
         self._seconds = seconds
         self._queues: OrderedDict[int | None, deque[Group]] = OrderedDict()
         self._number = 0
+        # When those who have waited longest began to, by owner, as of the last look at all.
+        self._longest: dict[int | None, float] = {}
 
     def __len__(self) -> int:
         return self._number
@@ -24,10 +26,10 @@ class Waiting:
 
     def add(self, group: Group, now: float) -> None:
         """Raises UNAVAILABLE when there is no room, or when it would wait too long."""
-        queue = self._queues.get(group.owner)
-        # How long the first has waited is how long the last would. A crowd that comes at once may wait longer.
-        slow = queue is not None and now - queue[0].since > self._seconds / 3
-        if slow or (queue is not None and len(queue) >= self._most) or self._number >= 2 * self._most:
+        queue = self._queues.get(group.owner, ())
+        # As long as others have waited, the last would. A crowd that comes at once may wait longer.
+        slow = now - self._longest.get(group.owner, now) > self._seconds / 3
+        if slow or len(queue) >= self._most or self._number >= 2 * self._most:
             raise busy()
         group.since = now
         self._queue(group.owner).append(group)
@@ -50,14 +52,22 @@ class Waiting:
 
     def expired(self, now: float) -> list[Group]:
         """Takes those whose time is up."""
-        late = []
+        gone = []
+        self._longest.clear()
         for owner, queue in list(self._queues.items()):
-            while queue and (now - queue[0].since > self._seconds or not queue[0].wanted):
-                late.append(queue.popleft())
-                self._number -= 1
-            if not queue:
+            late = [group for group in queue if self._is_late(group, now)]
+            if late:
+                gone += late
+                self._queues[owner] = queue = deque(group for group in queue if group not in late)
+            if queue:
+                self._longest[owner] = min(group.since for group in queue)
+            else:
                 del self._queues[owner]
-        return late
+        self._number -= len(gone)
+        return gone
+
+    def _is_late(self, group: Group, now: float) -> bool:
+        return now - group.since > self._seconds or now > group.deadline or not group.wanted
 
     def _queue(self, owner: int | None) -> deque[Group]:
         return self._queues.setdefault(owner, deque())

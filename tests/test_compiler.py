@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from graphql import get_introspection_query
 
 from tests import cast
 from tests.api import POLICY, Api, api_of
@@ -367,3 +368,14 @@ async def test_strangers_reach_no_sql(api: Api, as_anon: Person) -> None:
 
     assert (reply.code, reply.error["path"]) == ("UNAUTHENTICATED", ["programs"])
     assert reply.statements == []
+
+
+async def test_a_question_about_the_schema_has_a_cost_too(api: Api, as_admin: Person) -> None:
+    """Python answers it while everybody waits: aliases and types within types multiply."""
+    inner = "fields { args { name type { name } } type { name ofType { name } } }"
+    repeated = " ".join(f"a{n}: fields {{ type {{ {inner} }} }}" for n in range(14))
+
+    assert (
+        "errors" not in (await api.ask(as_admin, get_introspection_query(input_value_deprecation=True))).json
+    )
+    assert (await api.ask(as_admin, f"{{ __schema {{ types {{ {repeated} }} }} }}")).code == "LIMIT_EXCEEDED"

@@ -4,6 +4,8 @@ import asyncio
 import os
 import resource
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,7 +20,7 @@ import pytest
 from tests import cast
 from tests.databases import Database, build_template, running_cluster
 from tests.fire import EVERYBODY, PROGRAMS, WHO, WHOSE, Asker, is_about, load
-from tests.servers import Server, serving
+from tests.servers import ROOT, Server, free_port, serving
 from tests.signing import ISSUER, SECRET
 
 CREATE = "mutation ($title: String!) { createProgram(input: {title: $title}) { program { title } } }"
@@ -38,11 +40,15 @@ def database() -> Iterator[Database]:
 
 @contextmanager
 def serving_on(database: Database, folder: Path, **environment: str) -> Iterator[Server]:
+    with serving(folder, None, **environment_on(database), **environment) as server:
+        yield server
+
+
+def environment_on(database: Database) -> dict[str, str]:
     """With time limits that end nothing during a test."""
     limits = {"STATEMENT_TIMEOUT_MS": "60000", "LOCK_TIMEOUT_MS": "60000"}
     own = {"DATABASE_URL": database.dsn("gym_api"), "JWT_SECRET": SECRET, "JWT_ISSUER": ISSUER}
-    with serving(folder, None, **own, **limits, **environment) as server:
-        yield server
+    return own | limits
 
 
 @pytest.fixture(scope="module")
@@ -260,6 +266,33 @@ async def test_who_has_asked_before_the_end_is_answered_and_who_comes_later_is_n
 def refuses(server: Server) -> bool:
     try:
         httpx.get(f"{server.url}/healthz", timeout=1)
-    except httpx.TransportError:
+    except httpx.ConnectError:
         return True
+    except httpx.TransportError:  # taken, and then left without an answer
+        return False
     return False
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.5])
+def test_processes_that_are_only_starting_end_as_promptly(
+    database: Database, tmp_path: Path, seconds: float
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "cli.py", "serve", "--workers", "2"],
+        cwd=ROOT,
+        env=os.environ | environment_on(database) | {"PORT": str(free_port()), "DATA_DIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("GraphQL"):
+            break
+    time.sleep(seconds)
+
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=15)  # uvicorn alone took its 30 seconds for a health check
+
+    assert "Traceback" not in output

@@ -1,0 +1,57 @@
+"""Who waits for a lane waits for a bounded time, whoever is put in front."""
+
+import asyncio
+
+import pytest
+
+from resolvers.errors import ApiError
+from resolvers.lane import Group
+from resolvers.waiting import Waiting
+
+SECONDS = 3.0
+
+
+@pytest.fixture
+def waiting() -> Waiting:
+    return Waiting(most=10, seconds=SECONDS)
+
+
+async def group(deadline: float = 100.0) -> Group:
+    return Group(1, [], deadline, asyncio.get_running_loop().create_future())
+
+
+async def test_those_put_in_front_give_those_behind_no_more_time(waiting: Waiting) -> None:
+    first, late = await group(), await group()
+    waiting.add(first, 0.0)
+    waiting.add_first(late, 2.9)
+
+    assert waiting.expired(3.1) == [first]
+    assert waiting.expired(5.8) == []
+    assert waiting.expired(6.0) == [late]
+
+
+async def test_a_queue_that_stands_still_takes_nobody_else(waiting: Waiting) -> None:
+    waiting.add(await group(), 0.0)
+    waiting.add_first(await group(), 1.4)
+    waiting.expired(1.5)
+
+    with pytest.raises(ApiError):
+        waiting.add(await group(), 1.5)
+
+
+async def test_nobody_waits_past_the_end_of_the_request(waiting: Waiting) -> None:
+    ending = await group(deadline=1.0)
+    waiting.add(ending, 0.0)
+
+    assert waiting.expired(1.1) == [ending]
+
+
+async def test_who_has_gone_is_not_waited_for(waiting: Waiting) -> None:
+    gone, here = await group(), await group()
+    waiting.add(gone, 0.0)
+    waiting.add(here, 0.0)
+    gone.future.cancel()
+
+    assert waiting.next(lambda _: None) is None
+    assert waiting.expired(0.1) == [gone]
+    assert len(waiting) == 1
