@@ -72,13 +72,15 @@ select
     case when published then 'published' else 'draft' end, '2025-01-01'::timestamptz + n * interval '1 hour'
 from course;
 
-insert into public.course_versions (community_id, course_id, version, published, published_at)
-select community_id, id, version, published and version = 1, case when published and version = 1 then now() end
-from course, generate_series(1, 2) as version;
+insert into public.course_versions (community_id, course_id, version, published, published_at, tree_hash)
+select
+    community_id, id, version, published and version = 1, case when published and version = 1 then now() end,
+    case when published and version = 1 then md5(id::text) || md5(version::text) end
+from course, generate_series(1, case when published then 2 else 1 end) as version;
 
 insert into public.blocks (community_id, course_id, version, published, kind, title, position)
 select community_id, id, version, published and version = 1, 'page', 'Page ' || place_in, place_in
-from course, generate_series(1, 2) as version, generate_series(1, 6) as place_in;
+from course, generate_series(1, case when published then 2 else 1 end) as version, generate_series(1, 6) as place_in;
 """
 
 # Two in five are drafts or archived.
