@@ -91,6 +91,7 @@ def _courses(connection: psycopg.Connection) -> None:
     _insert(connection, "public.course_versions", "community_id, course_id, version", versions)
     blocks = list(_blocks())
     identities = [(community, course, block) for community, course, _, block, *_ in blocks]
+    identities.append((ALPHA, cast.DRAFT_COURSE, cast.DROPPED_BLOCK))
     _insert(connection, "public.block_identities", "community_id, course_id, id", identities)
     columns = "community_id, course_id, version, id, parent_id, position, kind, title, completion_mode"
     _insert(connection, "public.blocks", columns, blocks)

@@ -45,7 +45,7 @@ async def test_blocks_come_in_reading_order_with_their_parents(api: Api, as_lear
         (quiz, chapter, 3),
     ]
     assert course["blocks"][0]["weight"] == 1.0
-    assert course["blocks"][0]["completionMode"] == "COMPLETABLE"
+    assert course["blocks"][0]["completionMode"] == "AGGREGATOR"
 
 
 @pytest.mark.parametrize("unseen", [cast.DRAFT_COURSE, cast.OTHER_COURSE, cast.OTHER_DRAFT_COURSE, uuid4()])

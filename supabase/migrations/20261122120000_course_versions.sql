@@ -315,7 +315,8 @@ alter table public.course_versions add column tree_hash text;
 comment on column public.course_versions.tree_hash is
 'SHA-256 of the blocks of a published version, in hexadecimal: the same for the same content.';
 
--- The blocks of a version as course/1 has them. What is as by default is left out.
+-- The blocks of a version as course/1 has them; what is as by default is left out. Written by hand, for the format's
+-- order of keys and with jsonb's blanks.
 create function private.blocks_of(version public.course_versions) returns json
 stable
 set search_path = ''
@@ -323,24 +324,24 @@ language plpgsql
 as $$
 begin
     return (
-        select coalesce(pg_catalog.json_agg(pg_catalog.json_strip_nulls(pg_catalog.json_build_object(
-            'id', b.id,
-            'parentId', b.parent_id,
-            'kind', b.kind,
-            'title', b.title,
-            'weight', nullif(pg_catalog.trim_scale(b.weight), 1),
-            'required', nullif(b.required, true),
-            'completionMode', nullif(b.completion_mode, 'completable')
-        )) order by b.position), '[]')
+        select pg_catalog.concat('[', pg_catalog.string_agg(pg_catalog.concat(
+            '{"id": "', b.id, '"',
+            ', "parentId": "' || b.parent_id || '"',
+            ', "kind": ', pg_catalog.to_json(b.kind),
+            ', "title": ', pg_catalog.to_json(b.title),
+            ', "weight": ' || nullif(pg_catalog.trim_scale(b.weight), 1),
+            case when not b.required then ', "required": false' end,
+            ', "completionMode": "' || nullif(b.completion_mode, 'completable') || '"',
+            '}'
+        ), ', ' order by b.position), ']')
         from public.blocks as b
         where b.community_id = version.community_id
             and b.course_id = version.course_id
             and b.version = version.version
-    );
+    )::json;
 end
 $$;
 
--- jsonb writes equal content as equal text.
 create function private.tree_hash(version public.course_versions) returns text
 stable
 set search_path = ''
@@ -348,7 +349,7 @@ language plpgsql
 as $$
 begin
     return pg_catalog.encode(
-        pg_catalog.sha256(pg_catalog.convert_to(private.blocks_of(version)::jsonb::text, 'UTF8')), 'hex'
+        pg_catalog.sha256(pg_catalog.convert_to(private.blocks_of(version)::text, 'UTF8')), 'hex'
     );
 end
 $$;
@@ -786,16 +787,18 @@ language plpgsql
 as $$
 begin
     return (
-        select pg_catalog.json_strip_nulls(pg_catalog.json_build_object(
-            'format', 'course/1', 'title', c.title, 'description', c.description, 'blocks', private.blocks_of(v)
-        ))
+        select pg_catalog.concat(
+            '{"format": "course/1", "title": ', pg_catalog.to_json(c.title),
+            ', "description": ' || pg_catalog.to_json(c.description)::text,
+            ', "blocks": ', private.blocks_of(v), '}'
+        )
         from public.courses as c
         join public.course_versions as v
             on v.community_id = c.community_id
             and v.course_id = c.id
             and v.version = coalesce((arguments ->> 'version')::integer, c.version)
         where c.id = (arguments ->> 'id')::uuid
-    );
+    )::json;
 end
 $$;
 
