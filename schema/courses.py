@@ -5,7 +5,6 @@ from enum import Enum
 from uuid import UUID
 
 import strawberry
-
 from strawberry.scalars import JSON
 
 from resolvers.relay import Connection, OrderDirection

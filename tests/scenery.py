@@ -96,7 +96,9 @@ def _courses(connection: psycopg.Connection) -> None:
     columns = "community_id, course_id, version, id, parent_id, position, kind, title, completion_mode"
     _insert(connection, "public.blocks", columns, blocks)
     published = [course for _, course, _, status in _COURSES if status == "published"]
-    publish = "update public.course_versions set published = true, published_at = %s where course_id = any(%s)"
+    publish = (
+        "update public.course_versions set published = true, published_at = %s where course_id = any(%s)"
+    )
     connection.execute(publish, (_published_at("published"), published))
 
 
