@@ -402,6 +402,19 @@ references public.block_identities (community_id, course_id, id) on delete casca
 -- squawk-ignore constraint-missing-not-valid
 alter table public.blocks validate constraint blocks_identity_exists;
 
+-- The primary key is the only one to begin with community, course and version. Where another does too, the planner
+-- may look up a block among all of its version, as long as it has no statistics.
+-- squawk-ignore ban-drop-constraint
+alter table public.blocks drop constraint blocks_position_unique;
+-- squawk-ignore constraint-missing-not-valid, disallowed-unique-constraint
+alter table public.blocks add constraint blocks_position_unique
+unique (community_id, position, course_id, version) deferrable;
+-- squawk-ignore require-concurrent-index-deletion
+drop index public.blocks_parent_idx;
+-- squawk-ignore require-concurrent-index-creation
+create index blocks_parent_idx on public.blocks (community_id, parent_id, course_id, version);
+
+
 -- The state machine. Whoever writes, and by which way, these are the only moves.
 create function private.hold_course_states() returns trigger
 volatile
