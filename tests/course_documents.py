@@ -49,8 +49,8 @@ def import_it(
 def export_it(connection: Connection, course_id: UUID | str, version: int | None = None) -> str | None:
     """The JSON as text, for the order of its keys."""
     asked = Jsonb({"id": str(course_id), "version": version})
-    row = connection.execute("select private.export_course(%s)::text", [asked]).fetchone()
-    return row and row[0]
+    ((text,),) = connection.execute("select private.export_course(%s)::text", [asked]).fetchall()
+    return None if text is None else str(text)
 
 
 @contextmanager

@@ -30,7 +30,9 @@ _TENANT_TABLES = (
     *("memberships", "program_enrollments"),
 )
 _OF_OULAD = "community_id in (select id from public.communities where slug like 'oulad-%')"
-_IN_CURRENT_VERSION = f"{_OF_OULAD} and (community_id, course_id, version) in (select community_id, id, version from public.courses)"
+_IN_CURRENT_VERSION = f"""
+    {_OF_OULAD} and (community_id, course_id, version) in (select community_id, id, version from public.courses)
+"""
 # What came by an import: conditions by table.
 _IMPORTED = {
     "public.communities": "slug like 'oulad-%'",
