@@ -1,16 +1,20 @@
 """What is published stays as it is, whoever writes and by which way; ids of blocks keep their course."""
 
+import shutil
 import threading
+from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from local.cluster import Cluster
+from local.migrate import MIGRATIONS, migrate
 from tests import cast
 from tests.attempts import attempt, refusal
 from tests.cast import ALPHA
 from tests.course_documents import block, block_id, course, export_it, import_it, section, trying
-from tests.databases import Database
+from tests.databases import Database, fresh_database
 from tests.people import Person, put_on, signed_in
 
 VERSION = f"course_id = '{cast.COURSE}' and community_id = '{ALPHA}' and version = 1"
@@ -287,3 +291,35 @@ def test_two_courses_that_take_one_id_at_once(database: Database) -> None:
         thread.join(timeout=30)
 
     assert sorted(outcomes) == ["PT409", "imported"]
+
+
+BEFORE_VERSIONS = f"""
+    insert into public.communities (id, slug, name) values ('{ALPHA}', 'alpha', 'Alpha');
+    insert into public.courses (community_id, id, title, status)
+    values ('{ALPHA}', '{cast.COURSE}', 'First', 'published'), ('{ALPHA}', '{cast.DRAFT_COURSE}', 'Last', 'draft');
+    insert into public.course_versions (community_id, course_id, version, published, published_at)
+    select community_id, id, 1, status = 'published', case status when 'published' then now() end from public.courses;
+    insert into public.blocks (community_id, course_id, version, published, kind, title, position)
+    select community_id, id, 1, status = 'published', 'page', 'Page ' || n, n
+    from public.courses, generate_series(1, 5) as n;
+"""
+
+
+def test_courses_that_were_there_before_are_taken_over(cluster: Cluster, tmp_path: Path) -> None:
+    for path in MIGRATIONS.glob("*.sql"):
+        if path.name < "20261122120000":
+            shutil.copy(path, tmp_path)
+    with fresh_database(cluster) as database:
+        migrate(database.dsn(), tmp_path)
+        database.run(BEFORE_VERSIONS)
+
+        migrate(database.dsn())
+
+        assert database.run(
+            """
+            select v.published, v.tree_hash is not distinct from case when v.published then private.tree_hash(v) end,
+                (select count(*) from public.block_identities as i where i.course_id = v.course_id)
+            from public.course_versions as v
+            order by v.published
+            """
+        ) == [(False, True, 5), (True, True, 5)]
