@@ -38,15 +38,22 @@ select pg_temp.id_of('course', community, n), pg_temp.id_of('community', communi
     timestamptz '2025-03-01 00:00+00' + make_interval(hours => n), timestamptz '2025-03-02 00:00+00' + make_interval(hours => n)
 from size, generate_series(1, courses) as n;
 
-insert into public.course_versions (community_id, course_id, version, published, published_at)
-select pg_temp.id_of('community', community, 0), pg_temp.id_of('course', community, n), 1, true,
-    timestamptz '2025-03-03 00:00+00'
+insert into public.course_versions (community_id, course_id, version)
+select pg_temp.id_of('community', community, 0), pg_temp.id_of('course', community, n), 1
 from size, generate_series(1, courses) as n;
 
-insert into public.blocks (id, community_id, course_id, version, published, kind, title, position)
-select pg_temp.id_of('block', community, n * 1000 + b), pg_temp.id_of('community', community, 0),
-    pg_temp.id_of('course', community, n), 1, true, (array['page', 'video', 'quiz'])[1 + b % 3], 'Block ' || b, b
+insert into public.block_identities (community_id, course_id, id)
+select pg_temp.id_of('community', community, 0), pg_temp.id_of('course', community, n),
+    pg_temp.id_of('block', community, n * 1000 + b)
 from size, generate_series(1, courses) as n, generate_series(1, 20) as b;
+
+insert into public.blocks (id, community_id, course_id, version, kind, title, position)
+select pg_temp.id_of('block', community, n * 1000 + b), pg_temp.id_of('community', community, 0),
+    pg_temp.id_of('course', community, n), 1, (array['page', 'video', 'quiz'])[1 + b % 3], 'Block ' || b, b
+from size, generate_series(1, courses) as n, generate_series(1, 20) as b;
+
+update public.course_versions set published = true, published_at = timestamptz '2025-03-03 00:00+00'
+where not published;
 
 -- Nobody can be enrolled in a draft, and one program in twenty stays one.
 insert into public.programs (

@@ -74,6 +74,13 @@ CONSTRAINTS: dict[str, Face] = {
         "BAD_USER_INPUT", "The description is longer than 10,000 characters.", "description"
     ),
     "programs_duration_range": Face("BAD_USER_INPUT", "The duration can be 1 to 520 weeks.", "durationWeeks"),
+    "courses_title_not_blank": Face(
+        "BAD_USER_INPUT", "The title is blank. Give the course a title.", "title"
+    ),
+    "courses_title_length": Face("BAD_USER_INPUT", "The title is longer than 200 characters.", "title"),
+    "courses_description_length": Face(
+        "BAD_USER_INPUT", "The description is longer than 10,000 characters.", "description"
+    ),
     "program_course_assignments_course_once": Face(
         "BAD_USER_INPUT", "A course can be in a program only once.", "courses"
     ),

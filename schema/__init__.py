@@ -7,7 +7,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from resolvers.model import Model, build
 from schema.communities import CommunityQuery
-from schema.courses import CourseQuery
+from schema.courses import CourseMutation, CourseQuery
 from schema.enrollments import EnrollmentMutation, EnrollmentQuery
 from schema.programs import ProgramMutation, ProgramQuery
 from schema.scalars import SCALARS
@@ -19,7 +19,7 @@ class Query(CommunityQuery, ProgramQuery, CourseQuery, EnrollmentQuery):
 
 
 @strawberry.type
-class Mutation(ProgramMutation, EnrollmentMutation):
+class Mutation(ProgramMutation, CourseMutation, EnrollmentMutation):
     """Root of everything that writes. The fields of one operation take place together or not at all."""
 
 

@@ -1,4 +1,5 @@
--- Courses, their versions and the tree of blocks of each version.
+-- Courses, their versions and the tree of blocks of each version. A version that is published never changes again:
+-- learners are enrolled in it, and what they have done is counted by it.
 
 create table public.courses (
     id uuid not null default gen_random_uuid(),
@@ -9,6 +10,7 @@ create table public.courses (
     version integer not null default 1,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
+    published boolean not null generated always as (status <> 'draft') stored,
     constraint courses_pkey primary key (community_id, id),
     constraint courses_community_exists foreign key (community_id)
     references public.communities (id) on delete cascade,
@@ -20,13 +22,57 @@ create table public.courses (
 alter table public.courses enable row level security;
 alter table public.courses alter column community_id set (n_distinct = 20);
 comment on table public.courses is 'A course; what is in it stands in its versions.';
-comment on column public.courses.version is 'The version that new learners get.';
+comment on column public.courses.version is 'The version that new learners get; of a draft, the one being written.';
+comment on column public.courses.published is 'Whether its version is published: all but drafts.';
 
 create index courses_title_idx on public.courses (community_id, title, id);
 create index courses_created_at_idx on public.courses (community_id, created_at, id);
 
 create trigger courses_touch_updated_at before update on public.courses
 for each row execute function private.touch_updated_at();
+
+-- The state machine. Whoever writes, and by which way, these are the only moves.
+create function private.hold_course_states() returns trigger
+volatile
+set search_path = ''
+language plpgsql
+as $$
+begin
+    if new.status = old.status then
+        if old.status = 'archived' and (new.title, new.description, new.version)
+            is distinct from (old.title, old.description, old.version) then
+            perform private.refuse('412', 'The course is archived. Restore it before you change it.');
+        end if;
+    elsif (old.status, new.status) not in (
+        ('draft', 'published'), ('published', 'archived'), ('archived', 'published')
+    ) then
+        perform private.refuse('412', pg_catalog.format('A course cannot go from %s to %s.', old.status, new.status));
+    end if;
+    return new;
+end
+$$;
+
+create trigger courses_hold_states before update on public.courses
+for each row execute function private.hold_course_states();
+
+create function private.keep_courses_with_history() returns trigger
+volatile
+set search_path = ''
+language plpgsql
+as $$
+begin
+    -- A community that is deleted takes everything with it, whatever its state.
+    if old.status <> 'draft' and exists (select from public.communities as c where c.id = old.community_id) then
+        perform private.refuse('412', pg_catalog.format(
+            'Only drafts can be deleted; this course is %s. Archive it instead.', old.status
+        ));
+    end if;
+    return old;
+end
+$$;
+
+create trigger courses_keep_history before delete on public.courses
+for each row execute function private.keep_courses_with_history();
 
 create table public.course_versions (
     community_id uuid not null default private.get_community_id(),
@@ -35,41 +81,46 @@ create table public.course_versions (
     published boolean not null default false,
     published_at timestamptz,
     created_at timestamptz not null default now(),
+    id uuid not null default gen_random_uuid(),
+    tree_hash text,
     constraint course_versions_pkey primary key (community_id, course_id, version),
     constraint course_versions_published_unique unique (community_id, course_id, version, published),
     constraint course_versions_course_exists foreign key (community_id, course_id)
     references public.courses (community_id, id) on delete cascade,
     constraint course_versions_version_positive check (version >= 1),
-    constraint course_versions_published_at_known check (published = (published_at is not null))
+    constraint course_versions_published_at_known check (published = (published_at is not null)),
+    constraint course_versions_id_unique unique (community_id, id),
+    constraint course_versions_tree_hash_known check (published = (tree_hash is not null))
 );
 alter table public.course_versions enable row level security;
 alter table public.course_versions alter column community_id set (n_distinct = 20);
 comment on table public.course_versions is 'One state of a course''s content; does not change once published.';
 
--- Deferred: a course and its first version come into being together.
+comment on column public.course_versions.tree_hash is
+'SHA-256 of the blocks of a published version, in hexadecimal: the same for the same content.';
+
+create unique index course_versions_one_unpublished on public.course_versions (community_id, course_id)
+where not published;
+
+-- Deferred: a course and its first version come into being together, and are published together.
 alter table public.courses add constraint courses_version_exists
-foreign key (community_id, id, version) references public.course_versions (community_id, course_id, version)
+foreign key (community_id, id, version, published)
+references public.course_versions (community_id, course_id, version, published)
 deferrable initially deferred;
 
--- Enrolled learners work through a published version; taking it back would take it from them.
-create function private.keep_published_versions() returns trigger
-volatile
-set search_path = ''
-language plpgsql
-as $$
-begin
-    if old.published and (
-        not new.published or (new.community_id, new.course_id, new.version, new.published_at)
-        is distinct from (old.community_id, old.course_id, old.version, old.published_at)
-    ) then
-        perform private.refuse('412', 'A published version does not change. Make a new version instead.');
-    end if;
-    return new;
-end
-$$;
-
-create trigger course_versions_keep_published before update on public.course_versions
-for each row execute function private.keep_published_versions();
+-- What learners do names a block by its id alone: it has to lead to one course, whichever versions the block is in.
+create table public.block_identities (
+    community_id uuid not null default private.get_community_id(),
+    course_id uuid not null,
+    id uuid not null,
+    constraint block_identities_pkey primary key (community_id, id),
+    constraint block_identities_course_unique unique (community_id, course_id, id),
+    constraint block_identities_course_exists foreign key (community_id, course_id)
+    references public.courses (community_id, id) on delete cascade
+);
+alter table public.block_identities enable row level security;
+alter table public.block_identities alter column community_id set (n_distinct = 20);
+comment on table public.block_identities is 'The ids of blocks, each of one course for ever.';
 
 create table public.blocks (
     id uuid not null default gen_random_uuid(),
@@ -85,7 +136,10 @@ create table public.blocks (
     required boolean not null default true,
     completion_mode text not null default 'completable',
     constraint blocks_pkey primary key (community_id, course_id, version, id),
-    constraint blocks_position_unique unique (community_id, course_id, version, position) deferrable,
+    -- The primary key is the only one to begin with community, course and version. Where another does too, the planner
+    -- may look up a block among all of its version, as long as it has no statistics: an import takes as many look-ups as
+    -- there are blocks.
+    constraint blocks_position_unique unique (community_id, position, course_id, version) deferrable,
     -- The fourth column keeps `published` equal to the version's, so that policies need no join.
     constraint blocks_version_exists foreign key (community_id, course_id, version, published)
     references public.course_versions (community_id, course_id, version, published)
@@ -98,7 +152,9 @@ create table public.blocks (
     constraint blocks_title_length check (char_length(title) <= 200),
     constraint blocks_position_positive check (position >= 1),
     constraint blocks_weight_range check (weight > 0 and weight <= 100000),
-    constraint blocks_completion_mode_known check (completion_mode in ('completable', 'aggregator', 'excluded'))
+    constraint blocks_completion_mode_known check (completion_mode in ('completable', 'aggregator', 'excluded')),
+    constraint blocks_identity_exists foreign key (community_id, course_id, id)
+    references public.block_identities (community_id, course_id, id) on delete cascade
 );
 alter table public.blocks enable row level security;
 alter table public.blocks alter column community_id set (n_distinct = 20);
@@ -107,4 +163,396 @@ comment on column public.blocks.position is 'Place in the reading order of the v
 comment on column public.blocks.completion_mode is
 'completable: learners complete it; aggregator: complete when what is in it is; excluded: never counts.';
 
-create index blocks_parent_idx on public.blocks (community_id, course_id, version, parent_id);
+create index blocks_parent_idx on public.blocks (community_id, parent_id, course_id, version);
+
+-- The blocks of a version as course/1 has them; what is as by default is left out. Written by hand, for the format's
+-- order of keys and with jsonb's blanks.
+create function private.blocks_of(version public.course_versions) returns json
+stable
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return (
+        select pg_catalog.concat('[', pg_catalog.string_agg(pg_catalog.concat(
+            '{"id": "', b.id, '"',
+            ', "parentId": "' || b.parent_id || '"',
+            ', "kind": ', pg_catalog.to_json(b.kind),
+            ', "title": ', pg_catalog.to_json(b.title),
+            ', "weight": ' || nullif(pg_catalog.trim_scale(b.weight), 1),
+            case when not b.required then ', "required": false' end,
+            ', "completionMode": "' || nullif(b.completion_mode, 'completable') || '"',
+            '}'
+        ), ', ' order by b.position), ']')
+        from public.blocks as b
+        where b.community_id = version.community_id
+            and b.course_id = version.course_id
+            and b.version = version.version
+    )::json;
+end
+$$;
+
+create function private.tree_hash(version public.course_versions) returns text
+stable
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return pg_catalog.encode(
+        pg_catalog.sha256(pg_catalog.convert_to(private.blocks_of(version)::text, 'UTF8')), 'hex'
+    );
+end
+$$;
+
+create function private.block_count(version public.course_versions) returns integer
+stable
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return (
+        select count(*)
+        from public.blocks as b
+        where b.community_id = version.community_id
+            and b.course_id = version.course_id
+            and b.version = version.version
+    );
+end
+$$;
+
+-- Whoever publishes, and by which way: the tree is in order, and what was published stays as it is.
+create function private.hold_course_versions() returns trigger
+volatile
+set search_path = ''
+language plpgsql
+as $$
+declare
+    course_status text;
+begin
+    if tg_op <> 'INSERT' and old.published then
+        if tg_op = 'DELETE' and not exists (select from public.communities as c where c.id = old.community_id) then
+            return old;
+        end if;
+        if tg_op = 'DELETE' or new is distinct from old then
+            perform private.refuse('412', 'A published version does not change. Make a new version instead.');
+        end if;
+    elsif tg_op <> 'DELETE' and new.published then
+        -- The lock makes an archiving at the same moment wait, or this one see it.
+        select c.status into course_status
+        from public.courses as c
+        where c.community_id = new.community_id and c.id = new.course_id
+        for share;
+        if course_status = 'archived' then
+            perform private.refuse('412', 'The course is archived. Restore it before you publish a version.');
+        end if;
+        perform private.check_course_blocks(private.blocks_of(new)::jsonb);
+        new.published_at := coalesce(new.published_at, pg_catalog.now());
+        new.tree_hash := private.tree_hash(new);
+    end if;
+    return coalesce(new, old);
+end
+$$;
+
+create trigger course_versions_hold before insert or update or delete on public.course_versions
+for each row execute function private.hold_course_versions();
+
+create function private.keep_published_blocks() returns trigger
+volatile
+set search_path = ''
+language plpgsql
+as $$
+begin
+    if tg_op = 'DELETE' and not exists (select from public.communities as c where c.id = old.community_id) then
+        return old;
+    elsif tg_op = 'UPDATE' and not old.published then
+        -- Publishing the version does this to its blocks, and no more than this.
+        old.published := true;
+        if new is not distinct from old then
+            return new;
+        end if;
+    end if;
+    perform private.refuse(
+        '412', 'The blocks of a published version do not change. Make a new version instead.'
+    );
+    return null;
+end
+$$;
+
+create trigger blocks_keep_published_insert before insert on public.blocks
+for each row when (new.published) execute function private.keep_published_blocks();
+create trigger blocks_keep_published_update before update on public.blocks
+for each row when (old.published or new.published) execute function private.keep_published_blocks();
+create trigger blocks_keep_published_delete before delete on public.blocks
+for each row when (old.published) execute function private.keep_published_blocks();
+
+-- What mutations do. Clients may write none of these tables, so these run as their owner: each begins with the right
+-- to do so, and stays inside the caller's community. Each takes the GraphQL input with its names in snake case.
+
+create function private.course_for_change(course_id uuid, even_archived boolean default false) returns public.courses
+volatile
+set search_path = ''
+language plpgsql
+as $$
+declare
+    course public.courses;
+begin
+    perform private.require_community_admin();
+    select c.* into course
+    from public.courses as c
+    where c.community_id = private.get_community_id() and c.id = course_id
+    for update;
+    if not found then
+        perform private.refuse('404', 'There is no course with this id in your community.');
+    elsif course.status = 'archived' and not even_archived then
+        perform private.refuse('412', 'The course is archived. Restore it before you change it.');
+    end if;
+    return course;
+end
+$$;
+
+-- Publishes what is not published yet, and gives the id of the version that is the current one then. One that has the
+-- same blocks as the current one brings nothing new: it goes, and whoever imports a file again changes nothing.
+create function private.publish_next_version(course public.courses) returns uuid
+volatile
+set search_path = ''
+language plpgsql
+as $$
+declare
+    next public.course_versions;
+    current public.course_versions;
+begin
+    select v.* into next
+    from public.course_versions as v
+    where v.community_id = course.community_id and v.course_id = course.id and not v.published;
+    if not found then
+        perform private.refuse('412', 'The course has no unpublished version. Import its next one first.');
+    end if;
+    select v.* into current
+    from public.course_versions as v
+    where v.community_id = course.community_id and v.course_id = course.id and v.version = course.version;
+    if current.tree_hash = private.tree_hash(next) then
+        delete from public.course_versions as v where v.community_id = next.community_id and v.id = next.id;
+        return current.id;
+    end if;
+    update public.course_versions as v set published = true where v.community_id = next.community_id and v.id = next.id;
+    update public.courses as c
+    set version = next.version, status = 'published'
+    where c.community_id = course.community_id and c.id = course.id;
+    return next.id;
+end
+$$;
+
+-- The version that is not published, with these blocks and no others; gives its id.
+create function private.write_next_version(course public.courses, blocks jsonb) returns uuid
+volatile
+set search_path = ''
+language plpgsql
+as $$
+declare
+    next public.course_versions;
+    place integer;
+begin
+    delete from public.course_versions as v
+    where v.community_id = course.community_id and v.course_id = course.id and not v.published;
+    insert into public.course_versions as v (community_id, course_id, version)
+    select course.community_id, course.id, 1 + coalesce(max(v.version), 0)
+    from public.course_versions as v
+    where v.community_id = course.community_id and v.course_id = course.id
+    returning v.* into next;
+
+    -- Taken first and asked about afterwards: of two courses that take one id at the same moment, one waits here.
+    -- In order of the ids, so that they never wait for each other.
+    insert into public.block_identities (community_id, course_id, id)
+    select course.community_id, course.id, (b ->> 'id')::uuid
+    from pg_catalog.jsonb_array_elements(blocks) as b
+    order by 3
+    on conflict on constraint block_identities_pkey do nothing;
+    select b.place - 1 into place
+    from pg_catalog.jsonb_array_elements(blocks) with ordinality as b (block, place)
+    join public.block_identities as i
+        on i.community_id = course.community_id and i.id = (b.block ->> 'id')::uuid and i.course_id <> course.id
+    order by b.place
+    limit 1;
+    if found then
+        perform private.refuse_block(
+            blocks -> place, place, 'id', 'a block of another course has this id. Give this one a new id.', '409'
+        );
+    end if;
+
+    insert into public.blocks
+        (community_id, course_id, version, id, parent_id, position, kind, title, weight, required, completion_mode)
+    select
+        next.community_id, next.course_id, next.version, (b.block ->> 'id')::uuid, (b.block ->> 'parentId')::uuid,
+        b.place, b.block ->> 'kind', b.block ->> 'title', coalesce((b.block -> 'weight')::numeric, 1),
+        coalesce((b.block -> 'required')::boolean, true), coalesce(b.block ->> 'completionMode', 'completable')
+    from pg_catalog.jsonb_array_elements(blocks) with ordinality as b (block, place);
+    return next.id;
+end
+$$;
+
+create function public.import_course(input jsonb) returns jsonb
+volatile
+security definer -- writes courses, which clients may not; for admins, in their community
+set search_path = ''
+language plpgsql
+as $$
+declare
+    content jsonb := input -> 'course';
+    course public.courses;
+    version_id uuid;
+begin
+    perform private.require_community_admin();
+    if (input ->> 'course_id') is not null then
+        course := private.course_for_change((input ->> 'course_id')::uuid);
+    end if;
+    perform private.check_course(content);
+    if course.id is null then
+        insert into public.courses as c (title, description)
+        values (content ->> 'title', content ->> 'description')
+        returning c.* into course;
+    else
+        update public.courses as c
+        set title = content ->> 'title', description = content ->> 'description'
+        where c.community_id = course.community_id and c.id = course.id;
+    end if;
+    version_id := private.write_next_version(course, content -> 'blocks');
+    if (input ->> 'publish')::boolean then
+        version_id := private.publish_next_version(course);
+    end if;
+    return pg_catalog.jsonb_build_object('course_id', course.id, 'version_id', version_id);
+end
+$$;
+
+create function public.update_course(input jsonb) returns uuid
+volatile
+security definer -- writes courses, which clients may not; for admins, in their community
+set search_path = ''
+language plpgsql
+as $$
+declare
+    course public.courses := private.course_for_change((input ->> 'id')::uuid);
+begin
+    -- What the input does not name keeps its value; what it names as null is cleared.
+    update public.courses as c
+    set
+        title = case when input ? 'title' then input ->> 'title' else c.title end,
+        description = case when input ? 'description' then input ->> 'description' else c.description end
+    where c.community_id = course.community_id and c.id = course.id;
+    return course.id;
+end
+$$;
+
+create function public.publish_course(input jsonb) returns jsonb
+volatile
+security definer -- writes courses, which clients may not; for admins, in their community
+set search_path = ''
+language plpgsql
+as $$
+declare
+    course public.courses := private.course_for_change((input ->> 'id')::uuid);
+begin
+    return pg_catalog.jsonb_build_object('course_id', course.id, 'version_id', private.publish_next_version(course));
+end
+$$;
+
+create function private.set_course_status(course_id uuid, from_status text, to_status text) returns uuid
+volatile
+set search_path = ''
+language plpgsql
+as $$
+declare
+    course public.courses := private.course_for_change(course_id, even_archived => true);
+begin
+    if course.status <> from_status then
+        perform private.refuse('412', pg_catalog.format(
+            'The course is in state %s; only from %s can it become %s.', course.status, from_status, to_status
+        ));
+    end if;
+    update public.courses as c set status = to_status where c.community_id = course.community_id and c.id = course.id;
+    return course.id;
+end
+$$;
+
+create function public.archive_course(input jsonb) returns uuid
+volatile
+security definer -- writes courses, which clients may not; for admins, in their community
+set search_path = ''
+language sql
+as $$ select private.set_course_status((input ->> 'id')::uuid, 'published', 'archived') $$;
+
+create function public.restore_course(input jsonb) returns uuid
+volatile
+security definer -- writes courses, which clients may not; for admins, in their community
+set search_path = ''
+language sql
+as $$ select private.set_course_status((input ->> 'id')::uuid, 'archived', 'published') $$;
+
+create function public.delete_course(input jsonb) returns uuid
+volatile
+security definer -- writes courses, which clients may not; for admins, in their community
+set search_path = ''
+language plpgsql
+as $$
+declare
+    course public.courses := private.course_for_change((input ->> 'id')::uuid, even_archived => true);
+    program_title text;
+begin
+    select p.title into program_title
+    from public.program_course_assignments as a
+    join public.programs as p on p.community_id = a.community_id and p.id = a.program_id
+    where a.community_id = course.community_id and a.course_id = course.id and course.status = 'draft'
+    order by p.title
+    limit 1;
+    if found then
+        perform private.refuse('412', pg_catalog.format(
+            'The course is in the program "%s". Take it out of its programs before you delete it.', program_title
+        ));
+    end if;
+    delete from public.courses as c where c.community_id = course.community_id and c.id = course.id;
+    return course.id;
+end
+$$;
+
+create function public.discard_course_version(input jsonb) returns uuid
+volatile
+security definer -- writes courses, which clients may not; for admins, in their community
+set search_path = ''
+language plpgsql
+as $$
+declare
+    course public.courses := private.course_for_change((input ->> 'id')::uuid);
+begin
+    if course.status = 'draft' then
+        perform private.refuse('412', 'A draft has this version only. Import another content, or delete the course.');
+    end if;
+    delete from public.course_versions as v
+    where v.community_id = course.community_id and v.course_id = course.id and not v.published;
+    if not found then
+        perform private.refuse('412', 'The course has no unpublished version.');
+    end if;
+    return course.id;
+end
+$$;
+
+-- A course as course/1, in its current version or another one; null when there is none that the caller may see.
+create function private.export_course(arguments jsonb) returns json
+stable
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return (
+        select pg_catalog.concat(
+            '{"format": "course/1", "title": ', pg_catalog.to_json(c.title),
+            ', "description": ' || pg_catalog.to_json(c.description)::text,
+            ', "blocks": ', private.blocks_of(v), '}'
+        )
+        from public.courses as c
+        join public.course_versions as v
+            on v.community_id = c.community_id
+            and v.course_id = c.id
+            and v.version = coalesce((arguments ->> 'version')::integer, c.version)
+        where c.id = (arguments ->> 'id')::uuid
+    )::json;
+end
+$$;

@@ -44,6 +44,7 @@ COURSE, SECOND_COURSE, DRAFT_COURSE = _id("c", 1), _id("c", 2), _id("c", 3)
 OTHER_COURSE, OTHER_DRAFT_COURSE = _id("c", 11), _id("c", 12)
 BLOCKS = tuple(_id("b", number) for number in (1, 2, 3))
 DRAFT_BLOCK = _id("b", 4)
+DROPPED_BLOCK = _id("b", 5)  # once in DRAFT_COURSE, no more
 
 DRAFT = _id("d", 1)
 PUBLISHED = _id("d", 2)  # LEARNER is active in it, PEER in a second attempt

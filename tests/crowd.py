@@ -18,9 +18,11 @@ def _key(kind: str, number: int) -> UUID:
     return UUID(md5(f"{kind}{number}".encode(), usedforsecurity=False).hexdigest())
 
 
-# Published, with 600 people in it and the learner; and one of its courses.
+# Published, with 600 people in it and the learner; and one of its courses. The other two courses are in no program.
 PROGRAM = _key("program", 100_877)
 COURSE = _key("course", 100_010)
+DRAFT_COURSE = _key("course", 100_901)
+ARCHIVED_COURSE = _key("course", 100_902)
 
 # Alpha is the first place and Beta the second. What belongs to a place has its number times 100,000 in its own.
 _PLACES = """
@@ -72,13 +74,31 @@ select
     case when published then 'published' else 'draft' end, '2025-01-01'::timestamptz + n * interval '1 hour'
 from course;
 
-insert into public.course_versions (community_id, course_id, version, published, published_at)
-select community_id, id, version, published and version = 1, case when published and version = 1 then now() end
-from course, generate_series(1, 2) as version;
+insert into public.course_versions (community_id, course_id, version, published, published_at, tree_hash)
+select
+    community_id, id, version, published and version = 1, case when published and version = 1 then now() end,
+    case when published and version = 1 then md5(id::text) || md5(version::text) end
+from course, generate_series(1, case when published then 2 else 1 end) as version;
 
 insert into public.blocks (community_id, course_id, version, published, kind, title, position)
 select community_id, id, version, published and version = 1, 'page', 'Page ' || place_in, place_in
-from course, generate_series(1, 2) as version, generate_series(1, 6) as place_in;
+from course, generate_series(1, case when published then 2 else 1 end) as version, generate_series(1, 6) as place_in;
+
+insert into public.courses (id, community_id, title, status)
+values
+    (pg_temp.key('course', 100901), %(alpha)s, 'In no program', 'draft'),
+    (pg_temp.key('course', 100902), %(alpha)s, 'No longer there', 'archived');
+
+insert into public.course_versions (community_id, course_id, version, published, published_at, tree_hash)
+select
+    community_id, id, 1, published, case when published then now() end,
+    case when published then md5(id::text) || md5('1') end
+from public.courses
+where id in (pg_temp.key('course', 100901), pg_temp.key('course', 100902));
+
+insert into public.block_identities (community_id, course_id, id)
+select community_id, course_id, id from public.blocks
+on conflict do nothing;
 """
 
 # Two in five are drafts or archived.

@@ -17,6 +17,7 @@ from tests.cast import (
     DRAFT_ASSIGNMENT,
     DRAFT_BLOCK,
     DRAFT_COURSE,
+    DROPPED_BLOCK,
     ENROLLMENT,
     LEARNER,
     OPEN_TO_ALL,
@@ -89,7 +90,7 @@ def _course_versions() -> list[Record]:
             "public.course_versions",
             "unpublished",
             f"course_id = '{DRAFT_COURSE}'",
-            f"{columns} values ('{DRAFT_COURSE}', 2, false, null)",
+            f"{columns} values ('{COURSE}', 2, false, null)",
             "published = true, published_at = now()",
         ),
         Record(
@@ -102,17 +103,36 @@ def _course_versions() -> list[Record]:
     ]
 
 
+def _block_identities() -> list[Record]:
+    return [
+        Record(
+            "public.block_identities",
+            f"of a {state}",
+            f"community_id = '{ALPHA}' and id = '{block}'",
+            f"(course_id, id) values ('{course}', gen_random_uuid())",
+            f"course_id = '{course}'",
+        )
+        for state, course, block in (
+            ("draft", DRAFT_COURSE, DROPPED_BLOCK),
+            ("published course", COURSE, BLOCKS[1]),
+        )
+    ]
+
+
 def _blocks() -> list[Record]:
-    columns = "(course_id, version, published, kind, title, position)"
+    columns = "(course_id, version, published, id, kind, title, position)"
     return [
         Record(
             "public.blocks",
             f"of {'a published' if published else 'an unpublished'} version",
             f"community_id = '{ALPHA}' and id = '{block}'",
-            f"{columns} values ('{course}', 1, {published}, 'page', 'New', 9)",
+            f"{columns} values ('{course}', 1, {published}, '{new}', 'page', 'New', 9)",
             "title = 'New'",
         )
-        for published, course, block in ((False, DRAFT_COURSE, DRAFT_BLOCK), (True, COURSE, BLOCKS[1]))
+        for published, course, block, new in (
+            (False, DRAFT_COURSE, DRAFT_BLOCK, DROPPED_BLOCK),
+            (True, COURSE, BLOCKS[1], BLOCKS[1]),
+        )
     ]
 
 
@@ -166,6 +186,7 @@ RECORDS = (
     *_super_admins(),
     *_courses(),
     *_course_versions(),
+    *_block_identities(),
     *_blocks(),
     *_programs(),
     *_program_course_assignments(),

@@ -87,23 +87,28 @@ def _people(connection: psycopg.Connection) -> None:
 
 def _courses(connection: psycopg.Connection) -> None:
     _insert(connection, "public.courses", "community_id, id, title, status", _COURSES)
-    versions = [
-        (community, course, 1, status == "published", _published_at(status))
-        for community, course, _, status in _COURSES
-    ]
-    columns = "community_id, course_id, version, published, published_at"
-    _insert(connection, "public.course_versions", columns, versions)
-    columns = "community_id, course_id, version, published, id, parent_id, position, kind, title"
-    _insert(connection, "public.blocks", columns, _blocks())
+    versions = [(community, course, 1) for community, course, *_ in _COURSES]
+    _insert(connection, "public.course_versions", "community_id, course_id, version", versions)
+    blocks = list(_blocks())
+    identities = [(community, course, block) for community, course, _, block, *_ in blocks]
+    identities.append((ALPHA, cast.DRAFT_COURSE, cast.DROPPED_BLOCK))
+    _insert(connection, "public.block_identities", "community_id, course_id, id", identities)
+    columns = "community_id, course_id, version, id, parent_id, position, kind, title, completion_mode"
+    _insert(connection, "public.blocks", columns, blocks)
+    published = [course for _, course, _, status in _COURSES if status == "published"]
+    publish = (
+        "update public.course_versions set published = true, published_at = %s where course_id = any(%s)"
+    )
+    connection.execute(publish, (_published_at("published"), published))
 
 
 def _blocks() -> Rows:
     chapter, page, quiz = cast.BLOCKS
     for community, course in ((ALPHA, cast.COURSE), (BETA, cast.OTHER_COURSE)):
-        yield community, course, 1, True, chapter, None, 1, "chapter", "Begin here"
-        yield community, course, 1, True, page, chapter, 2, "page", "Read this"
-        yield community, course, 1, True, quiz, chapter, 3, "quiz", "Answer this"
-    yield ALPHA, cast.DRAFT_COURSE, 1, False, cast.DRAFT_BLOCK, None, 1, "page", "Not yet written"
+        yield community, course, 1, chapter, None, 1, "chapter", "Begin here", "aggregator"
+        yield community, course, 1, page, chapter, 2, "page", "Read this", "completable"
+        yield community, course, 1, quiz, chapter, 3, "quiz", "Answer this", "completable"
+    yield ALPHA, cast.DRAFT_COURSE, 1, cast.DRAFT_BLOCK, None, 1, "page", "Not yet written", "completable"
 
 
 def _programs(connection: psycopg.Connection) -> None:

@@ -27,7 +27,7 @@ DEEPEST = 3
 # Of the connections inside the outermost one.
 INNER_FIRST = 10
 
-IDS = {"program": crowd.PROGRAM, "course": crowd.COURSE}
+IDS = {"program": crowd.PROGRAM, "course": crowd.COURSE, "exportCourse": crowd.COURSE}
 # What many rows of Alpha have, and what few or none have, where the values are not listed by an enum.
 FREQUENT = {"search": "e", "programId": crowd.PROGRAM, "userId": cast.LEARNER.id}
 RARE = {"search": "no such text", "programId": cast.OPEN_TO_ALL, "userId": cast.ADMIN.id}
@@ -232,9 +232,9 @@ class _Writer:
         name, rest = path[0], path[1:]
         asked = owner.fields[name]
         target = _target(asked)
-        if target is None:
-            return name
         arguments = self._arguments(name, asked, last=not rest)
+        if target is None:
+            return f"{name}{arguments}"
         inside = _columns(self.model, target)
         if rest:
             inside = f"{inside} {self.field(target, rest)}"
@@ -246,9 +246,9 @@ class _Writer:
         """A field and, some levels down, all fields below it."""
         asked = owner.fields[name]
         target = _target(asked)
-        if target is None:
-            return name
         arguments = self._arguments(name, asked, last=False)
+        if target is None:
+            return f"{name}{arguments}"
         steps = _steps(self.model, target) if levels > 1 else []
         inside = " ".join(
             [_columns(self.model, target), *(self.everything(target, s, levels - 1) for s in steps)]

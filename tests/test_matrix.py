@@ -43,6 +43,12 @@ def test_probes_would_succeed_without_policies(
 REFUSED_TO_ALL = {
     ("public.courses", "draft", "delete"),  # it is in a program, as the next one is
     ("public.courses", "published", "delete"),
+    ("public.course_versions", "published", "update"),
+    ("public.course_versions", "published", "delete"),
+    ("public.block_identities", "of a published course", "delete"),
+    ("public.blocks", "of a published version", "insert"),
+    ("public.blocks", "of a published version", "update"),
+    ("public.blocks", "of a published version", "delete"),
     ("public.programs", "published", "delete"),
     ("public.programs", "archived, the learner was in it", "delete"),
     ("public.programs", "archived, the learner was not", "delete"),

@@ -44,6 +44,7 @@ def test_a_second_import_changes_nothing_and_says_so(database: Database) -> None
     assert snapshot(database) == before
     assert totals.there_already == expected_counts(SAMPLE)
     assert not any(totals.created.values())
+    assert database.run("select from public.course_versions where version > 1") == []
     assert "Nothing new: all of it was there already." in console.export_text()
 
 
@@ -77,10 +78,76 @@ def test_a_larger_folder_adds_what_is_missing(database: Database, tmp_path: Path
         ("Student 2", 1, "active"),
     ]
     assert totals.created["program_enrollments"] == 1
-    blocks = "select b.title from public.blocks as b join public.communities as c on c.id = b.community_id"
-    assert database.run(f"{blocks} where c.slug = 'oulad-zz9' order by b.position") == [
-        *(("page",), ("page 9",), ("url",), ("url 6",), ("url 7",))
-    ]
+    assert totals.created["blocks"] == 3
+    assert "courses that have grown and have a new version: 1" in totals.notes
+    assert titles(database, "2013B") == {
+        1: ["url", "url 7"],
+        2: ["page", "page 9", "url", "url 6", "url 7"],
+    }
+    assert current_version(database, "2013B") == 2
+
+
+def test_what_somebody_is_writing_is_left_to_them(database: Database, tmp_path: Path) -> None:
+    part = learners("2013B,1,0,") | {"vle": ["7,ZZ9,2013B,url,,"]}
+    more = learners("2013B,1,0,") | {"vle": ["7,ZZ9,2013B,url,,", "8,ZZ9,2013B,url,,"]}
+    import_oulad(database.dsn(), write_folder(tmp_path / "part", **part))
+    database.run(
+        """
+        insert into public.course_versions (community_id, course_id, version)
+        select community_id, id, 2 from public.courses where title = 'ZZ9 2013B'
+        """
+    )
+
+    totals = import_oulad(database.dsn(), write_folder(tmp_path / "whole", **more))
+    left_out = "blocks left out, for somebody has archived their course or is writing its next version: 1"
+    assert left_out in totals.notes
+    assert titles(database, "2013B") == {1: ["url", "url 7"]}
+
+    database.run("delete from public.course_versions where not published and version = 2")
+    import_oulad(database.dsn(), tmp_path / "whole")
+    assert titles(database, "2013B")[2] == ["url", "url 7", "url 8"]
+
+
+def test_a_block_that_somebody_took_out_stays_out(database: Database, tmp_path: Path) -> None:
+    folder = write_folder(
+        tmp_path / "in", **learners("2013B,1,0,") | {"vle": ["7,ZZ9,2013B,url,,", "8,ZZ9,2013B,page,,"]}
+    )
+    import_oulad(database.dsn(), folder)
+    database.run(
+        """
+        insert into public.course_versions (community_id, course_id, version)
+        select community_id, id, 2 from public.courses where title = 'ZZ9 2013B';
+        update public.course_versions set published = true where not published and version = 2;
+        update public.courses set version = 2 where title = 'ZZ9 2013B'
+        """
+    )
+    before = snapshot(database)
+
+    import_oulad(database.dsn(), folder)
+
+    assert snapshot(database) == before
+    assert current_version(database, "2013B") == 2
+
+
+def titles(database: Database, presentation: str) -> dict[int, list[str]]:
+    """The titles of the course's blocks in their order, by version."""
+    rows = database.run(
+        """
+        select b.version, array_agg(b.title order by b.position)
+        from public.blocks as b join public.courses as c on c.community_id = b.community_id and c.id = b.course_id
+        where c.title = 'ZZ9 ' || %s
+        group by b.version
+        """,
+        presentation,
+    )
+    return dict(rows)
+
+
+def current_version(database: Database, presentation: str) -> int:
+    ((version,),) = database.run(
+        "select version from public.courses where title = 'ZZ9 ' || %s", presentation
+    )
+    return int(version)
 
 
 def test_an_open_enrolment_of_another_origin_stays_the_open_one(database: Database, tmp_path: Path) -> None:

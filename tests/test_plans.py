@@ -34,7 +34,7 @@ UNINDEXED = {"status", "role", "search"}
 ONE_PERSON_IN_EACH_PROGRAM = (("programs", "enrollments"), "userId")
 # Fields that a function computes from a row, each with the questions it may ask a value: it is planned apart from the
 # statement, so its calls share no answers. COMPUTED_WEIGHT and COMPUTED_ROW_WEIGHT limit how many there can be.
-COMPUTED = {"private.member_email": 6, "private.program_stats": 6}
+COMPUTED = {"private.member_email": 6, "private.program_stats": 6, "private.block_count": 6}
 # Who sees a program sees its courses: the program is looked up by its primary key for each of them.
 LOOKED_UP_BY_POLICIES = {"programs_pkey"}
 
@@ -46,6 +46,16 @@ MUTATIONS: Mapping[str, Any] = {
     "restoreProgram": {"id": cast.ARCHIVED},
     "deleteProgram": {"id": cast.DRAFT},
     "assignCourses": {"programId": crowd.PROGRAM, "courses": [{"courseId": crowd.COURSE}]},
+    "importCourse": {
+        "course": {"format": "course/1", "title": "New", "blocks": []},
+        "courseId": crowd.COURSE,
+    },
+    "updateCourse": {"id": crowd.COURSE, "title": "Newer"},
+    "publishCourse": {"id": crowd.COURSE},
+    "archiveCourse": {"id": crowd.COURSE},
+    "restoreCourse": {"id": crowd.ARCHIVED_COURSE},
+    "deleteCourse": {"id": crowd.DRAFT_COURSE},
+    "discardCourseVersion": {"id": crowd.COURSE},
     "enroll": {"programId": cast.OPEN_TO_ALL, "userId": cast.LEARNER.id},
     "withdrawEnrollment": {"id": cast.ENROLLMENT},
 }
@@ -150,6 +160,7 @@ def test_every_tenant_table_is_planned_for_a_large_community(crowded: Crowded) -
         ("programs.enrollments with userId", "admin", "rows of program_enrollments"),
         ("members.email", "admin", "asks private.is_community_admin"),
         ("programs.stats", "admin", "asks private.is_community_admin"),
+        ("courses.versions.blockCount", "admin", "asks private.is_community_admin"),
         ("programs.courseAssignments", "learner", "programs_pkey is searched"),
     ],
 )

@@ -21,6 +21,14 @@ QUESTIONS = {
     "public.assign_courses(jsonb_build_object('program_id', %s::text, 'courses', '[]'::jsonb))": cast.OTHER_DRAFT,
     f"public.assign_courses(jsonb_build_object('program_id', '{cast.DRAFT}', 'courses', "
     "jsonb_build_array(jsonb_build_object('course_id', %s::text))))": cast.OTHER_COURSE,
+    "public.import_course(jsonb_build_object('course_id', %s::text, 'course', "
+    """'{"format": "course/1", "title": "Mine", "blocks": []}'::jsonb))""": cast.OTHER_COURSE,
+    "public.update_course(jsonb_build_object('id', %s::text, 'title', 'Mine'))": cast.OTHER_COURSE,
+    "public.publish_course(jsonb_build_object('id', %s::text))": cast.OTHER_DRAFT_COURSE,
+    "public.archive_course(jsonb_build_object('id', %s::text))": cast.OTHER_COURSE,
+    "public.restore_course(jsonb_build_object('id', %s::text))": cast.OTHER_COURSE,
+    "public.delete_course(jsonb_build_object('id', %s::text))": cast.OTHER_DRAFT_COURSE,
+    "public.discard_course_version(jsonb_build_object('id', %s::text))": cast.OTHER_COURSE,
     "public.enroll(jsonb_build_object('program_id', %s::text))": cast.OTHER_PUBLISHED,
     f"public.enroll(jsonb_build_object('program_id', '{cast.OPEN_TO_ALL}', 'user_id', %s::text))": cast.OTHER_PEER.id,
     "public.withdraw_enrollment(jsonb_build_object('id', %s::text))": cast.OTHER_ENROLLMENT,

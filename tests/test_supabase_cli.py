@@ -20,6 +20,7 @@ FILES = sorted(path.name for path in MIGRATIONS.glob("*.sql"))
 DECISION = ROOT / "docs/decisions/0004-advisors.md"
 REVIEWED = {
     ("rls_enabled_no_policy", "private.super_admins"),
+    ("unindexed_foreign_keys", "blocks_identity_exists"),
     ("unindexed_foreign_keys", "blocks_version_exists"),
     ("unindexed_foreign_keys", "courses_version_exists"),
 }

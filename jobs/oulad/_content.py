@@ -41,13 +41,14 @@ COURSES = Table(
     """,
 )
 
+# Published when its blocks are there.
 COURSE_VERSIONS = Table(
     "course_versions",
     _rows.course_versions,
     ("community_id", "course_id", "published_at"),
     """
-    insert into public.course_versions (community_id, course_id, version, published, published_at)
-    select community_id, course_id, 1, true, published_at from staged_course_versions
+    insert into public.course_versions (community_id, course_id, version)
+    select community_id, course_id, 1 from staged_course_versions
     on conflict (community_id, course_id, version) do nothing
     """,
 )
@@ -77,21 +78,93 @@ ASSIGNMENTS = Table(
     """,
 )
 
-_FIND_GROWING_COURSES = Step(
+# A block that somebody has taken out of a course since stays out, and nothing goes into a section that did.
+_FIND_NEW_BLOCKS = Step(
     """
-    create temporary table growing_courses on commit drop as
-    select b.community_id, b.course_id, max(b.position) as last_position
-    from public.blocks as b
-    where b.version = 1 and (b.community_id, b.course_id) in (
-        select s.community_id, s.course_id
-        from staged_blocks as s
-        where not exists (
-            select from public.blocks as known
-            where known.community_id = s.community_id and known.course_id = s.course_id
-                and known.version = 1 and known.id = s.id
+    create temporary table new_blocks on commit drop as
+    select s.*
+    from staged_blocks as s
+    join public.courses as c on c.community_id = s.community_id and c.id = s.course_id
+    where not exists (
+        select from public.block_identities as i where i.community_id = s.community_id and i.id = s.id
+    ) and (
+        not exists (
+            select from public.block_identities as i where i.community_id = s.community_id and i.id = s.parent_id
+        ) or exists (
+            select from public.blocks as b
+            where b.community_id = s.community_id and b.course_id = s.course_id
+                and b.version = c.version and b.id = s.parent_id
         )
     )
-    group by b.community_id, b.course_id
+    """
+)
+
+# A published version does not change: a course that has grown gets a new one, which begins as a copy. Only courses that
+# are new have no published version by now.
+_FIND_VERSIONS_TO_WRITE = Step(
+    """
+    create temporary table written_versions on commit drop as
+    select c.community_id, c.id as course_id, 1 as version, null::integer as copied_version, 0 as last_position
+    from public.courses as c
+    join public.course_versions as v on v.community_id = c.community_id and v.course_id = c.id
+    where c.status = 'published' and v.version = c.version and not v.published
+    union all
+    select
+        c.community_id, c.id, (
+            select max(v.version) + 1
+            from public.course_versions as v
+            where v.community_id = c.community_id and v.course_id = c.id
+        ), c.version, (
+            select coalesce(max(b.position), 0)
+            from public.blocks as b
+            where b.community_id = c.community_id and b.course_id = c.id and b.version = c.version
+        )
+    from public.courses as c
+    where c.status = 'published'
+        and (c.community_id, c.id) in (select n.community_id, n.course_id from new_blocks as n)
+        and not exists (
+            select from public.course_versions as v
+            where v.community_id = c.community_id and v.course_id = c.id and not v.published
+        )
+    """
+)
+
+_LEAVE_OUT_BLOCKS = Step(
+    """
+    delete from new_blocks as n
+    where not exists (
+        select from written_versions as w where w.community_id = n.community_id and w.course_id = n.course_id
+    )
+    """,
+    "blocks left out, for somebody has archived their course or is writing its next version",
+)
+
+_TAKE_IDS = Step(
+    """
+    insert into public.block_identities (community_id, course_id, id)
+    select community_id, course_id, id from new_blocks
+    """
+)
+
+_MAKE_NEXT_VERSIONS = Step(
+    """
+    insert into public.course_versions (community_id, course_id, version)
+    select community_id, course_id, version from written_versions where copied_version is not null
+    """,
+    "courses that have grown and have a new version",
+)
+
+_COPY_BLOCKS = Step(
+    """
+    insert into public.blocks (
+        community_id, course_id, version, id, parent_id, kind, title, weight, required, completion_mode, position
+    )
+    select
+        b.community_id, b.course_id, w.version, b.id, b.parent_id, b.kind, b.title, b.weight, b.required,
+        b.completion_mode, b.position
+    from written_versions as w
+    join public.blocks as b
+        on b.community_id = w.community_id and b.course_id = w.course_id and b.version = w.copied_version
     """
 )
 
@@ -100,29 +173,48 @@ _PUT_IN_READING_ORDER = Step(
     """
     with places as (
         select
-            b.community_id, b.course_id, b.id,
+            b.community_id, b.course_id, b.version, b.id,
             row_number() over (
                 partition by b.community_id, b.course_id
                 order by
                     coalesce(p.title, b.title) <> 'Assessments', coalesce(p.title, b.title) collate "C",
                     b.parent_id is not null, s.position, b.position
             ) as position
-        from growing_courses as g
+        from written_versions as w
         join public.blocks as b
-            on b.community_id = g.community_id and b.course_id = g.course_id and b.version = 1
+            on b.community_id = w.community_id and b.course_id = w.course_id and b.version = w.version
         left join public.blocks as p
-            on p.community_id = b.community_id and p.course_id = b.course_id and p.version = 1
+            on p.community_id = b.community_id and p.course_id = b.course_id and p.version = b.version
             and p.id = b.parent_id
         left join staged_blocks as s
             on s.community_id = b.community_id and s.course_id = b.course_id and s.id = b.id
+        where w.copied_version is not null
     )
     update public.blocks as b
     set position = places.position
     from places
-    where b.community_id = places.community_id and b.course_id = places.course_id and b.version = 1
+    where b.community_id = places.community_id and b.course_id = places.course_id and b.version = places.version
         and b.id = places.id and b.position <> places.position
-    """,
-    "blocks given their place in courses that have grown",
+    """
+)
+
+_PUBLISH = Step(
+    """
+    update public.course_versions as v
+    set published = true, published_at = case when w.copied_version is null then s.published_at else now() end
+    from written_versions as w
+    join staged_course_versions as s on s.community_id = w.community_id and s.course_id = w.course_id
+    where v.community_id = w.community_id and v.course_id = w.course_id and v.version = w.version
+    """
+)
+
+_MAKE_CURRENT = Step(
+    """
+    update public.courses as c
+    set version = w.version
+    from written_versions as w
+    where c.community_id = w.community_id and c.id = w.course_id and c.version <> w.version
+    """
 )
 
 # In a course that has blocks already, new ones go behind them first.
@@ -135,16 +227,17 @@ BLOCKS = Table(
     ),
     """
     insert into public.blocks (
-        community_id, course_id, version, published, id, parent_id, kind, title, weight, required,
-        completion_mode, position
+        community_id, course_id, version, id, parent_id, kind, title, weight, required, completion_mode, position
     )
     select
-        s.community_id, s.course_id, 1, true, s.id, s.parent_id, s.kind, s.title, s.weight, s.required,
-        s.completion_mode, s.position + coalesce(g.last_position, 0)
-    from staged_blocks as s
-    left join growing_courses as g using (community_id, course_id)
-    on conflict (community_id, course_id, version, id) do nothing
+        n.community_id, n.course_id, w.version, n.id, n.parent_id, n.kind, n.title, n.weight, n.required,
+        n.completion_mode, n.position + w.last_position
+    from new_blocks as n
+    join written_versions as w using (community_id, course_id)
     """,
-    before=(_FIND_GROWING_COURSES,),
-    after=(_PUT_IN_READING_ORDER,),
+    before=(
+        *(_FIND_NEW_BLOCKS, _FIND_VERSIONS_TO_WRITE, _LEAVE_OUT_BLOCKS),
+        *(_TAKE_IDS, _MAKE_NEXT_VERSIONS, _COPY_BLOCKS),
+    ),
+    after=(_PUT_IN_READING_ORDER, _PUBLISH, _MAKE_CURRENT),
 )
