@@ -32,7 +32,8 @@ begin
         perform private.refuse('412', 'Nobody is made a member by others. Invite them, and they accept.');
     elsif new.status <> 'suspended' then
         new.suspension_reason := null;
-    elsif is_client and new.suspension_reason is null then
+    elsif is_client and new.suspension_reason is null
+        and (old.status <> 'suspended' or old.suspension_reason is not null) then
         perform private.refuse('400', 'Say why the membership is suspended; the person may read it.', 'reason');
     end if;
     return new;
