@@ -78,6 +78,10 @@ comment on column public.memberships.suspension_reason is 'Why it is suspended; 
 create index memberships_user_id_idx on public.memberships (user_id, community_id);
 create index memberships_display_name_idx on public.memberships (community_id, display_name, id);
 
+-- For the question whether another admin stays.
+create index memberships_active_admins_idx on public.memberships (community_id, user_id)
+where role = 'community_admin' and status = 'active';
+
 create trigger memberships_touch_updated_at before update on public.memberships
 for each row execute function private.touch_updated_at();
 

@@ -171,6 +171,7 @@ language plpgsql
 as $$
 declare
     community uuid := private.get_community_id();
+    me uuid := auth.uid(); -- as a variable it is looked up by index, also behind the policies
 begin
     if community is null then
         perform private.refuse(
@@ -179,7 +180,7 @@ begin
     elsif community <> (input ->> 'community_id')::uuid then
         perform private.refuse('404', 'This is not the community that you are acting in. Switch to it first.');
     end if;
-    update public.memberships as m set status = 'left' where m.user_id = auth.uid() and m.status = 'active';
+    update public.memberships as m set status = 'left' where m.user_id = me and m.status = 'active';
     if not found then
         perform private.refuse('412', 'You are not an active member here. Super admins switch to another community instead.');
     end if;
