@@ -66,6 +66,34 @@ class Face(NamedTuple):
 
 # Asked first: the constraint that a client can break, by name.
 CONSTRAINTS: dict[str, Face] = {
+    "communities_slug_unique": Face(
+        "CONFLICT", "There is a community with this slug already. Choose another.", "slug"
+    ),
+    "communities_slug_format": Face(
+        "BAD_USER_INPUT", "A slug has 1 to 63 of a-z, 0-9 and -, and begins and ends with no hyphen.", "slug"
+    ),
+    "communities_name_not_blank": Face(
+        "BAD_USER_INPUT", "The name is blank. Give the community a name.", "name"
+    ),
+    "communities_name_length": Face("BAD_USER_INPUT", "The name is longer than 200 characters.", "name"),
+    "memberships_suspension_reason_not_blank": Face(
+        "BAD_USER_INPUT", "The reason is blank. Say why the membership is suspended.", "reason"
+    ),
+    "memberships_suspension_reason_length": Face(
+        "BAD_USER_INPUT", "The reason is longer than 500 characters.", "reason"
+    ),
+    "invitations_email_format": Face(
+        "BAD_USER_INPUT", "This is no e-mail address: it has no name, no @ or no domain.", "email"
+    ),
+    "invitations_email_length": Face(
+        "BAD_USER_INPUT", "An e-mail address has at most 254 characters.", "email"
+    ),
+    "invitations_display_name_not_blank": Face(
+        "BAD_USER_INPUT", "The display name is blank. Give the person a name.", "displayName"
+    ),
+    "invitations_display_name_length": Face(
+        "BAD_USER_INPUT", "The display name is longer than 200 characters.", "displayName"
+    ),
     "programs_title_not_blank": Face(
         "BAD_USER_INPUT", "The title is blank. Give the program a title.", "title"
     ),

@@ -6,20 +6,24 @@ import strawberry
 from strawberry.schema.config import StrawberryConfig
 
 from resolvers.model import Model, build
-from schema.communities import CommunityQuery
+from schema.communities import CommunityMutation, CommunityQuery
 from schema.courses import CourseMutation, CourseQuery
 from schema.enrollments import EnrollmentMutation, EnrollmentQuery
+from schema.invitations import InvitationMutation, InvitationQuery
+from schema.members import MemberMutation
 from schema.programs import ProgramMutation, ProgramQuery
 from schema.scalars import SCALARS
 
 
 @strawberry.type
-class Query(CommunityQuery, ProgramQuery, CourseQuery, EnrollmentQuery):
+class Query(CommunityQuery, InvitationQuery, ProgramQuery, CourseQuery, EnrollmentQuery):
     """Root of everything that reads."""
 
 
 @strawberry.type
-class Mutation(ProgramMutation, CourseMutation, EnrollmentMutation):
+class Mutation(
+    CommunityMutation, MemberMutation, InvitationMutation, ProgramMutation, CourseMutation, EnrollmentMutation
+):
     """Root of everything that writes. The fields of one operation take place together or not at all."""
 
 

@@ -9,10 +9,12 @@ import strawberry
 
 from resolvers.relay import Connection
 from resolvers.sources import (
+    changed,
     computed,
     connection,
     contains,
     from_function,
+    mutation,
     one_of,
     table,
     to_many,
@@ -21,6 +23,7 @@ from resolvers.sources import (
 
 if TYPE_CHECKING:
     from schema.enrollments import ProgramEnrollment
+    from schema.invitations import ViewerInvitation
 
 
 @strawberry.enum(description="What a member may do in a community.")
@@ -64,7 +67,8 @@ class Member:
     email: str | None = computed("private.member_email", "Shown to admins and to the person themselves.")
     role: MemberRole
     status: MembershipStatus
-    joined_at: datetime
+    joined_at: datetime = strawberry.field(description="When the membership began; anew for who comes back.")
+    suspension_reason: str | None = strawberry.field(description="Why it is suspended; null unless it is.")
 
 
 @table("public.memberships")
@@ -76,6 +80,7 @@ class Membership:
     role: MemberRole
     status: MembershipStatus
     joined_at: datetime
+    suspension_reason: str | None = strawberry.field(description="Why it is suspended; null unless it is.")
 
 
 @table("private.viewer")
@@ -95,6 +100,11 @@ class Viewer:
     memberships: list[Membership] = to_many(
         "All of their memberships, oldest first.", order_by="joined_at", function="private.viewer_memberships"
     )
+    invitations: list[Annotated["ViewerInvitation", strawberry.lazy("schema.invitations")]] = to_many(
+        "Open invitations to the e-mail address that they have confirmed, oldest first.",
+        order_by="invited_at",
+        function="private.viewer_invitations",
+    )
     enrollments: Connection[Annotated["ProgramEnrollment", strawberry.lazy("schema.enrollments")]] = (
         connection(
             "Their enrolments in this community, newest first.", order_by="enrolled_at desc", user_id="id"
@@ -109,6 +119,48 @@ class MemberFilter:
     search: str | None = contains("display_name", "Part of the display name, at most 100 characters.")
 
 
+@strawberry.input(
+    description="A new community. Nobody is in it yet: switch to it, then invite its first admin."
+)
+class CreateCommunityInput:
+    slug: str = strawberry.field(
+        description="1 to 63 of `a-z`, `0-9` and `-`, no hyphen first or last. It never changes."
+    )
+    name: str = strawberry.field(description="Not blank, at most 200 characters.")
+    time_zone: str = strawberry.field(default="UTC", description="IANA name, as `Europe/Lisbon`.")
+
+
+@strawberry.input(description="What is left out keeps its value.")
+class UpdateCommunityInput:
+    id: UUID = strawberry.field(description="The community that the caller is acting in.")
+    name: str | None = strawberry.field(
+        default=strawberry.UNSET, description="Not blank, at most 200 characters."
+    )
+    time_zone: str | None = strawberry.field(
+        default=strawberry.UNSET, description="IANA name, as `Europe/Lisbon`."
+    )
+
+
+@strawberry.input
+class SwitchCommunityInput:
+    community_id: UUID
+
+
+@strawberry.type
+class CreateCommunityPayload:
+    community: Community | None = changed()
+
+
+@strawberry.type
+class UpdateCommunityPayload:
+    community: Community | None = changed()
+
+
+@strawberry.type
+class SwitchCommunityPayload:
+    community: Community | None = changed("The community that the next token names.")
+
+
 @strawberry.type
 class CommunityQuery:
     viewer: Viewer | None = from_function("private.viewer", "The caller; null when signed out.")
@@ -120,4 +172,25 @@ class CommunityQuery:
         "Members of the community. End users find themselves only.",
         order_by="display_name asc",
         filters=MemberFilter,
+    )
+
+
+@strawberry.type
+class CommunityMutation:
+    create_community: CreateCommunityPayload | None = mutation(
+        "public.create_community",
+        CreateCommunityInput,
+        "Super admins; they do not become members. Errors: FORBIDDEN, BAD_USER_INPUT, CONFLICT (the slug is taken).",
+    )
+    update_community: UpdateCommunityPayload | None = mutation(
+        "public.update_community",
+        UpdateCommunityInput,
+        "Admins. Errors: FORBIDDEN, NOT_FOUND (not the one acted in), BAD_USER_INPUT.",
+    )
+    switch_community: SwitchCommunityPayload | None = mutation(
+        "public.switch_community",
+        SwitchCommunityInput,
+        "From the next token on, act in another community in which the caller is an active member; super admins in "
+        "any. Refresh the session for it: `supabase.auth.refreshSession()`. The token in use, and those of other "
+        "devices until they refresh, go on naming the old one. Errors: NOT_FOUND.",
     )

@@ -186,7 +186,8 @@ end
 $$;
 
 -- Supabase's custom access token hook: names the community that the new token acts in, and the role there.
--- Kept is the community of the user's app_metadata while it holds, else the first one that was joined.
+-- First comes the community that the person has switched to, then that of the user's app_metadata, each while it holds,
+-- then the first one that was joined. A super admin who has chosen none acts in none, unless they are a member of one.
 create function private.custom_access_token_hook(event jsonb) returns jsonb
 stable
 security definer -- supabase_auth_admin has no rights on memberships
@@ -196,6 +197,10 @@ as $$
     with person as (
         select
             (event ->> 'user_id')::uuid as id,
+            (
+                select a.community_id::text from private.active_communities as a
+                where a.user_id = (event ->> 'user_id')::uuid
+            ) as chosen,
             event -> 'claims' -> 'app_metadata' ->> 'community_id' as wanted,
             coalesce((event -> 'claims' ->> 'is_anonymous') = 'true', false) as is_anonymous
     ),
@@ -215,8 +220,11 @@ as $$
         left join public.memberships as m
             on m.community_id = c.id and m.user_id = person.id and m.status = 'active'
         where not person.is_anonymous
-            and (m.id is not null or (super.granted and c.id::text = person.wanted))
-        order by (c.id::text = person.wanted) desc nulls last, m.joined_at, c.id
+            and (m.id is not null or (super.granted and c.id::text in (person.chosen, person.wanted)))
+        order by
+            (c.id::text = person.chosen) desc nulls last,
+            (c.id::text = person.wanted) desc nulls last,
+            m.joined_at, c.id
         limit 1
     )
     select pg_catalog.jsonb_set(

@@ -33,11 +33,12 @@ OTHER_ADMIN = Character(_id("1", 6), "Bert", BETA)
 OTHER_LEARNER = Character(_id("1", 7), "Olga", BETA)
 OTHER_PEER = Character(_id("1", 8), "Omar", BETA)
 SUPER_ADMIN = Character(_id("1", 9), "Sue", ALPHA)
+NEWCOMER = Character(_id("1", 11), "Nora", None)  # invited to Alpha, and a member of nothing
 VISITOR = Character(_id("1", 10), "Visitor", ALPHA, is_anonymous=True)  # Supabase's anonymous sign-in
 
 EVERYBODY = (
     *(ADMIN, LEARNER, PEER, SUSPENDED, TRAVELLER),
-    *(OTHER_ADMIN, OTHER_LEARNER, OTHER_PEER, SUPER_ADMIN, VISITOR),
+    *(OTHER_ADMIN, OTHER_LEARNER, OTHER_PEER, SUPER_ADMIN, NEWCOMER, VISITOR),
 )
 
 COURSE, SECOND_COURSE, DRAFT_COURSE = _id("c", 1), _id("c", 2), _id("c", 3)
@@ -61,3 +62,5 @@ COMPLETED_ENROLLMENT = _id("f", 2)  # LEARNER's, in ARCHIVED
 PEER_WITHDRAWN, PEER_ENROLLMENT = _id("f", 3), _id("f", 4)
 TRAVELLER_ENROLLMENT, TRAVELLER_ELSEWHERE = _id("f", 5), _id("f", 11)
 OTHER_ENROLLMENT = _id("f", 12)
+
+INVITATION, OTHER_INVITATION = _id("a", 11), _id("a", 12)  # NEWCOMER's to Alpha, and somebody's to Beta

@@ -23,6 +23,10 @@ PROGRAM = _key("program", 100_877)
 COURSE = _key("course", 100_010)
 DRAFT_COURSE = _key("course", 100_901)
 ARCHIVED_COURSE = _key("course", 100_902)
+# A member of Alpha's; an invitation of Alpha's, and the learner's to Beta.
+MEMBER = _key("person", 100_010)
+INVITATION = _key("invitation", 100_010)
+OWN_INVITATION = _key("invitation", 200_001)
 
 # Alpha is the first place and Beta the second. What belongs to a place has its number times 100,000 in its own.
 _PLACES = """
@@ -51,8 +55,8 @@ create temp table person as
 select p.*, n, pg_temp.key('person', p.place * 100000 + n) as id
 from place as p, generate_series(1, p.members) as n;
 
-insert into auth.users (id, email)
-select id, 'person' || n || '@place' || place || '.test' from person;
+insert into auth.users (instance_id, id, email, email_confirmed_at)
+select '00000000-0000-0000-0000-000000000000', id, 'person' || n || '@place' || place || '.test', now() from person;
 
 insert into public.memberships (community_id, user_id, display_name, role, status, joined_at)
 select
@@ -61,6 +65,16 @@ select
     case mod(n, 20) when 1 then 'left' when 2 then 'suspended' else 'active' end,
     '2025-01-01'::timestamptz + n * interval '1 hour'
 from person;
+"""
+
+# The learner is the first whom each place but their own invites.
+_INVITATIONS = """
+insert into public.invitations (id, community_id, email, display_name, invited_by, invited_at)
+select
+    pg_temp.key('invitation', place * 100000 + n), community_id,
+    case when n = 1 and place between 2 and 5 then %(address)s else 'guest' || n || '@place' || place || '.test' end,
+    'Guest ' || n, pg_temp.key('person', place * 100000 + members), now() - n * interval '1 minute'
+from place, generate_series(1, case place when 1 then 600 else 4 end) as n;
 """
 
 _COURSES = """
@@ -154,10 +168,15 @@ where place = 1 and mod(n, 15) = 7;
 
 def fill(database: Database) -> None:
     """In some seconds, past triggers and foreign keys: what is written here keeps their rules by itself."""
-    values = {"alpha": cast.ALPHA, "beta": cast.BETA, "learner": cast.LEARNER.id}
+    values = {
+        "alpha": cast.ALPHA,
+        "beta": cast.BETA,
+        "learner": cast.LEARNER.id,
+        "address": cast.LEARNER.email,
+    }
     with psycopg.connect(database.dsn("supabase_admin"), autocommit=True) as connection:
         with connection.transaction():
             connection.execute("set local session_replication_role = replica")
-            for part in (_PLACES, _MEMBERS, _COURSES, _PROGRAMS, _ENROLLMENTS):
+            for part in (_PLACES, _MEMBERS, _INVITATIONS, _COURSES, _PROGRAMS, _ENROLLMENTS):
                 psycopg.ClientCursor(connection).execute(part, values)
         connection.execute("vacuum analyze")

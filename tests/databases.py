@@ -38,7 +38,7 @@ class Database:
     def run_as(self, role: str, statement: str | sql.Composed, *parameters: Any) -> list[TupleRow]:
         with self.connect(role) as connection:
             cursor = connection.execute(statement, parameters or None)
-            return cursor.fetchall() if cursor.description else []
+            return [] if cursor.rownumber is None else cursor.fetchall()
 
 
 @contextmanager

@@ -46,7 +46,7 @@ class Person:
         """The rows of one query in a transaction of its own, which is committed."""
         with self.transaction() as connection:
             cursor = connection.execute(query, parameters or None)
-            return cursor.fetchall() if cursor.description else []
+            return [] if cursor.rownumber is None else cursor.fetchall()
 
     @contextmanager
     def transaction(self) -> Iterator[psycopg.Connection[TupleRow]]:

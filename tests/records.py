@@ -19,6 +19,7 @@ from tests.cast import (
     DRAFT_COURSE,
     DROPPED_BLOCK,
     ENROLLMENT,
+    INVITATION,
     LEARNER,
     OPEN_TO_ALL,
     OTHER_PEER,
@@ -27,6 +28,7 @@ from tests.cast import (
     PUBLISHED,
     SECOND_COURSE,
     SUPER_ADMIN,
+    SUSPENDED,
 )
 
 
@@ -57,9 +59,33 @@ def _memberships() -> list[Record]:
             row,
             f"community_id = '{ALPHA}' and user_id = '{person.id}'",
             insert,
-            "role = 'community_admin'",
+            "status = 'left'",
         )
         for row, person in (("the learner's", LEARNER), ("a peer's", PEER))
+    ]
+
+
+def _invitations() -> list[Record]:
+    return [
+        Record(
+            "public.invitations",
+            "any",
+            f"id = '{INVITATION}'",
+            "(email, display_name) values ('new@cast.test', 'New')",
+            "role = 'community_admin'",
+        )
+    ]
+
+
+def _active_communities() -> list[Record]:
+    return [
+        Record(
+            "private.active_communities",
+            "any",
+            f"user_id = '{SUSPENDED.id}'",
+            f"(user_id, community_id) values ('{LEARNER.id}', '{BETA}')",
+            f"community_id = '{ALPHA}'",
+        )
     ]
 
 
@@ -183,6 +209,8 @@ def _program_enrollments() -> list[Record]:
 RECORDS = (
     *_communities(),
     *_memberships(),
+    *_invitations(),
+    *_active_communities(),
     *_super_admins(),
     *_courses(),
     *_course_versions(),

@@ -13,6 +13,8 @@ from tests.cast import ALPHA, BETA
 
 Rows = Iterable[Sequence[Any]]
 
+_INSTANCE = UUID(int=0)
+_CONFIRMED_AT = datetime(2026, 9, 1, tzinfo=UTC)
 _MEMBERS = (
     (ALPHA, cast.ADMIN, "community_admin", "active"),
     (ALPHA, cast.LEARNER, "end_user", "active"),
@@ -61,6 +63,7 @@ def build_scenery(dsn: str) -> None:
     """As role `postgres`, who is under no policy; the triggers hold for everybody."""
     with psycopg.connect(dsn) as connection:
         _people(connection)
+        _invitations(connection)
         _courses(connection)
         _programs(connection)
         _enrollments(connection)
@@ -74,14 +77,31 @@ def _insert(connection: psycopg.Connection, table: str, columns: str, rows: Rows
 
 
 def _people(connection: psycopg.Connection) -> None:
-    people = [(person.id, person.email, person.is_anonymous) for person in cast.EVERYBODY]
-    _insert(connection, "auth.users", "id, email, is_anonymous", people)
+    # As Supabase's sign-in makes them: confirmed, and all of the one instance.
+    people = [
+        (_INSTANCE, person.id, person.email, person.email and _CONFIRMED_AT, person.is_anonymous)
+        for person in cast.EVERYBODY
+    ]
+    columns = "instance_id, id, email, email_confirmed_at, is_anonymous"
+    _insert(connection, "auth.users", columns, people)
     communities = [(ALPHA, "alpha", "Alpha"), (BETA, "beta", "Beta")]
     _insert(connection, "public.communities", "id, slug, name", communities)
     members = [(community, person.id, person.name, *rest) for community, person, *rest in _MEMBERS]
     _insert(connection, "public.memberships", "community_id, user_id, display_name, role, status", members)
+    chosen = [(cast.SUSPENDED.id, ALPHA)]  # before they were suspended
+    _insert(connection, "private.active_communities", "user_id, community_id", chosen)
     _insert(
         connection, "private.super_admins", "user_id, reason", [(cast.SUPER_ADMIN.id, "runs the platform")]
+    )
+
+
+def _invitations(connection: psycopg.Connection) -> None:
+    invitations = [
+        (cast.INVITATION, ALPHA, cast.NEWCOMER.email, "Nora", cast.ADMIN.id),
+        (cast.OTHER_INVITATION, BETA, "stranger@cast.test", "Stranger", cast.OTHER_ADMIN.id),
+    ]
+    _insert(
+        connection, "public.invitations", "id, community_id, email, display_name, invited_by", invitations
     )
 
 

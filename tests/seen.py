@@ -5,7 +5,7 @@ from uuid import UUID
 from tests.people import Person
 
 TENANT_TABLES = (
-    *("memberships", "courses", "course_versions", "block_identities", "blocks"),
+    *("memberships", "invitations", "courses", "course_versions", "block_identities", "blocks"),
     *("programs", "program_course_assignments", "program_enrollments"),
 )
 SEEN = " union all ".join(f"select '{table}', community_id from public.{table}" for table in TENANT_TABLES)

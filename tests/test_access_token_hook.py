@@ -1,6 +1,7 @@
 """What Supabase's sign-in service puts into a new token: the community it acts in, and the role there."""
 
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -105,6 +106,47 @@ def test_super_admins_act_where_they_ask_to_and_nowhere_else(shared_database: Da
         True,
     )
     assert acting(shared_database, cast.SUPER_ADMIN) == (None, None, True)
+
+
+def choose(database: Database, character: Character, community: UUID) -> None:
+    insert = "insert into private.active_communities (user_id, community_id) values (%s, %s)"
+    database.run(
+        f"{insert} on conflict (user_id) do update set community_id = %s", character.id, community, community
+    )
+
+
+@pytest.mark.parametrize("wanted", [None, ALPHA, BETA, "nonsense"])
+@pytest.mark.parametrize("chosen", [ALPHA, BETA])
+def test_what_a_person_has_switched_to_comes_first(database: Database, chosen: UUID, wanted: Any) -> None:
+    for character in (cast.TRAVELLER, cast.SUPER_ADMIN):
+        choose(database, character, chosen)
+
+    assert acting(database, cast.TRAVELLER, wanted) == (str(chosen), "end_user", False)
+    assert acting(database, cast.SUPER_ADMIN, wanted) == (str(chosen), "community_admin", True)
+
+
+def test_a_choice_that_does_not_hold_any_longer_is_none(database: Database) -> None:
+    for character in (cast.TRAVELLER, cast.SUPER_ADMIN, cast.LEARNER, cast.VISITOR):
+        choose(database, character, BETA)
+    database.run(
+        "update public.memberships set status = 'suspended' where community_id = %s and user_id = %s",
+        *(BETA, cast.TRAVELLER.id),
+    )
+    database.run("update private.super_admins set granted_at = '2020-01-01', expires_at = '2020-01-02'")
+
+    assert acting(database, cast.TRAVELLER, BETA) == (str(ALPHA), "end_user", False)
+    assert acting(database, cast.LEARNER) == (str(ALPHA), "end_user", False)
+    assert acting(database, cast.SUPER_ADMIN) == (None, None, False)
+    assert acting(database, cast.VISITOR) == (None, None, False)
+
+
+def test_a_super_admins_choice_gives_way_to_app_metadata_when_its_community_is_gone(
+    database: Database,
+) -> None:
+    choose(database, cast.SUPER_ADMIN, ALPHA)
+    database.run("delete from public.communities where id = %s", ALPHA)
+
+    assert acting(database, cast.SUPER_ADMIN, BETA) == (str(BETA), "community_admin", True)
 
 
 def test_a_grant_that_has_ended_is_none(database: Database) -> None:

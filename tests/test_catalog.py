@@ -15,6 +15,9 @@ REVIEWED = {
         "super_admins",  # belongs to the platform
     },
     "indexes of tenant tables begin with community_id": {
+        "private.active_communities_pkey",  # a person has one choice over all communities
+        "invitations_email_idx",  # finds the invitations of a person
+        "invitations_invited_by_idx",  # is what deleting a person needs
         "memberships_user_id_idx",  # finds the communities of a person, and is what deleting a person needs
         "programs_created_by_idx",  # is what deleting a person needs
     },
@@ -51,6 +54,10 @@ REVIEWED = {
         "restore_course(jsonb)",
         "delete_course(jsonb)",
         "discard_course_version(jsonb)",
+        "private.viewer_invitations()",  # to the caller's own confirmed address
+        "accept_invitation(jsonb)",  # to the caller's own confirmed address, as the next one
+        "decline_invitation(jsonb)",
+        "switch_community(jsonb)",  # writes the caller's own choice, among what is open to them
         "private.member_email(memberships)",  # answers to the person and their admins only
     },
     "our roles act as few, and nobody as them": {"gym_api as anon", "gym_api as authenticated"},

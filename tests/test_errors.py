@@ -14,18 +14,7 @@ SQL = "".join(path.read_text() for path in (Path(__file__).parent.parent / "sql"
 
 # Constraints that no client can break, and why.
 UNREACHABLE = {
-    "created by the platform's own people, with SQL": {
-        "communities_pkey",
-        "communities_slug_unique",
-        "communities_slug_format",
-        "communities_name_not_blank",
-        "communities_name_length",
-        "memberships_pkey",
-        "memberships_one_per_person",
-        "memberships_community_exists",
-        "memberships_user_exists",
-        "memberships_role_known",
-        "memberships_status_known",
+    "written by the platform's own people, or from an invitation, which was checked": {
         "memberships_display_name_not_blank",
         "memberships_display_name_length",
         "memberships_joined_at_sane",
@@ -44,6 +33,21 @@ UNREACHABLE = {
         ),
     },
     "columns that clients have no grant on": {
+        "communities_pkey",
+        "memberships_pkey",
+        "memberships_one_per_person",
+        "memberships_community_exists",
+        "memberships_user_exists",
+        "invitations_pkey",
+        "invitations_community_exists",
+        "invitations_inviter_exists",
+        "active_communities_pkey",
+        "active_communities_user_exists",
+        "active_communities_community_exists",
+    },
+    "who is invited already is invited again": {"invitations_one_per_address"},
+    "roles, which GraphQL checks first": {"memberships_role_known", "invitations_role_known"},
+    "columns of programs and enrolments that clients have no grant on": {
         "programs_pkey",
         "programs_community_exists",
         "programs_creator_exists",
@@ -54,6 +58,7 @@ UNREACHABLE = {
         "program_enrollments_enrolled_at_sane",
     },
     "states, which the triggers refuse first": {
+        "memberships_status_known",
         "programs_status_known",
         "programs_published_at_known",
         "programs_archived_at_known",

@@ -1,20 +1,14 @@
 """The local sign-in, asked by Supabase's own client and by hand: what it grants, and how it refuses."""
 
-import socket
 import threading
-import time
-import uuid
 from collections.abc import Iterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 import jwt
 import psycopg
 import pytest
-import uvicorn
 from psycopg.types.json import Jsonb
-from starlette.applications import Starlette
 from supabase import AuthApiError, Client, create_client
 from supabase.lib.client_options import SyncClientOptions
 
@@ -25,8 +19,8 @@ from local.errors import ForeignServerError, LocalError
 from local.keys import Keys
 from local.users import create_user
 from tests.clusters import new_cluster
+from tests.sign_in import PASSWORD, Server
 
-PASSWORD = "correct horse"
 COMMUNITY = "0b4bd3a2-8f5e-4a0e-8c39-6f1f6a3f2d10"
 # One hook that behaves as the user's metadata say.
 HOOK = f"""
@@ -53,65 +47,6 @@ HOOK = f"""
     grant usage on schema private to supabase_auth_admin;
     grant execute on function private.custom_access_token_hook(jsonb) to supabase_auth_admin;
 """
-
-
-class Server:
-    """The sign-in on a port of its own, with its keys and its database."""
-
-    def __init__(self, cluster: Cluster, database: str, keys: Keys) -> None:
-        self.cluster, self.database, self.keys = cluster, database, keys
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self.issuer = f"{self.url}/auth/v1"
-        auth = LocalAuth(cluster.dsn("supabase_auth_admin", database), keys, self.issuer, cluster)
-
-        @asynccontextmanager
-        async def lifespan(_: Starlette) -> Any:
-            await auth.open()
-            yield
-            await auth.close()
-
-        app = Starlette(routes=auth.routes(), lifespan=lifespan)
-        self._server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
-        self._thread = threading.Thread(target=self._server.run, args=([self._socket],))
-        self._http = httpx.Client(timeout=15)
-
-    def __enter__(self) -> "Server":
-        self._thread.start()
-        while not self._server.started:
-            assert self._thread.is_alive()
-            time.sleep(0.01)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._http.close()
-        self._server.should_exit = True
-        self._thread.join()
-
-    def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
-        headers = {"apikey": self.keys.publishable_key, **options.pop("headers", {})}
-        return self._http.request(method, f"{self.issuer}{path}", headers=headers, **options)
-
-    def sign_in(self, email: str, password: str = PASSWORD) -> httpx.Response:
-        credentials = {"email": email, "password": password}
-        return self.ask("POST", "/token?grant_type=password", json=credentials)
-
-    def refresh(self, token: str) -> httpx.Response:
-        return self.ask("POST", "/token?grant_type=refresh_token", json={"refresh_token": token})
-
-    def run(self, statement: str, *parameters: Any) -> None:
-        with self.connect() as connection:
-            connection.execute(statement.encode(), parameters or None)
-
-    def connect(self) -> psycopg.Connection:
-        return psycopg.connect(self.cluster.dsn("supabase_auth_admin", self.database))
-
-    def add(self, password: str | None = PASSWORD, **app_metadata: Any) -> str:
-        """Somebody new, by address."""
-        email = f"{uuid.uuid4().hex}@example.test"
-        with self.connect() as connection:
-            create_user(connection, email, password, app_metadata, {"name": "Somebody"}, cost=4)
-        return email
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,16 @@ from tests.databases import Database
 from tests.people import Person
 
 INSERTED = {
+    "communities": {"slug", "name", "time_zone"},
+    "invitations": {"email", "display_name", "role"},
     "programs": {"title", "description", "duration_weeks"},
     "program_course_assignments": {"program_id", "course_id", "sequence_order", "required", "group_name"},
     "program_enrollments": {"program_id", "user_id", "due_at"},
 }
 UPDATED = {
+    "communities": {"name", "time_zone"},
+    "memberships": {"role", "status", "suspension_reason"},
+    "invitations": {"display_name", "role"},
     "programs": {"title", "description", "duration_weeks", "status"},
     "program_course_assignments": {"sequence_order", "required", "group_name"},
     "program_enrollments": {"status", "due_at"},
@@ -56,8 +61,13 @@ def test_no_other_column_can_be_updated(database: Database, person: Person) -> N
 @pytest.mark.parametrize(
     "statement",
     [
-        "update public.memberships set role = 'community_admin' where user_id = auth.uid()",
-        "update public.memberships set status = 'active' where user_id = auth.uid()",
+        "update public.memberships set display_name = 'Somebody else' where user_id = auth.uid()",
+        "update public.memberships set joined_at = '2000-01-01'",
+        f"insert into public.memberships (user_id, display_name) values ('{cast.NEWCOMER.id}', 'New')",
+        "update public.invitations set expires_at = '2099-01-01'",
+        f"insert into public.invitations (email, display_name, invited_by) values ('x@y.z', 'X', '{cast.PEER.id}')",
+        f"insert into private.active_communities (user_id, community_id) values ('{cast.ADMIN.id}', '{cast.BETA}')",
+        f"update public.communities set slug = 'ours' where id = '{cast.ALPHA}'",
         f"update public.program_enrollments set attempt = 9, status = 'withdrawn' where id = '{cast.ENROLLMENT}'",
         f"update public.program_enrollments set completed_at = now() where id = '{cast.ENROLLMENT}'",
         f"update public.program_enrollments set user_id = '{cast.PEER.id}' where id = '{cast.ENROLLMENT}'",
@@ -68,7 +78,7 @@ def test_no_other_column_can_be_updated(database: Database, person: Person) -> N
         "insert into public.programs (title, status, published_at) values ('At once', 'published', now())",
         f"update public.programs set community_id = '{cast.BETA}'",
         "update public.programs set published_at = '2000-01-01'",
-        "insert into public.communities (slug, name) values ('mine', 'Mine')",
+        "insert into public.communities (id, slug, name) values (gen_random_uuid(), 'mine', 'Mine')",
     ],
 )
 def test_the_favourites_are_refused(person: Person, statement: str) -> None:

@@ -63,7 +63,7 @@ BREAKAGES = {
     "a policy is dropped": "drop policy members_see_programs_admins_all on public.programs",
     "a policy is widened": "alter policy members_see_courses_admins_drafts_too on public.courses using (true)",
     "a policy is narrowed": "alter policy admins_delete_drafts on public.programs using (false)",
-    "a column is granted": "grant update (role) on public.memberships to authenticated",
+    "a column is granted": "grant update (joined_at) on public.memberships to authenticated",
     "a table is granted": "grant delete on public.courses to anon",
     "the wall is dropped": "drop policy client_isolation_courses on public.courses",
     "the wall is widened": "alter policy client_isolation_blocks on public.blocks using (true)",

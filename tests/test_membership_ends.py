@@ -5,7 +5,7 @@ import pytest
 from tests import cast
 from tests.cast import ALPHA
 from tests.databases import Database
-from tests.people import Person
+from tests.people import Person, signed_in
 from tests.seen import communities_seen
 
 
@@ -21,7 +21,18 @@ def test_anonymous_sign_ins_see_nothing_even_as_members(database: Database, as_v
     assert as_visitor.sql("select from public.communities") == []
 
 
-@pytest.mark.parametrize("status", ["suspended", "left", "invited"])
+@pytest.fixture
+def another_admin(database: Database) -> None:
+    """The last one could not go."""
+    database.run(
+        "update public.memberships set role = 'community_admin' where community_id = %s and user_id = %s",
+        ALPHA,
+        cast.PEER.id,
+    )
+
+
+@pytest.mark.usefixtures("another_admin")
+@pytest.mark.parametrize("status", ["suspended", "left"])
 def test_a_membership_ends_at_once_and_not_with_the_token(
     database: Database, as_admin: Person, status: str
 ) -> None:
@@ -32,6 +43,19 @@ def test_a_membership_ends_at_once_and_not_with_the_token(
     assert communities_seen(as_admin) == set()
 
 
+def test_who_is_only_invited_sees_nothing(database: Database) -> None:
+    database.run(
+        "insert into public.memberships (community_id, user_id, display_name, role, status) "
+        "values (%s, %s, 'Nora', 'community_admin', 'invited')",
+        ALPHA,
+        cast.NEWCOMER.id,
+    )
+    newcomer = signed_in(database, cast.NEWCOMER).claiming(app_metadata={"community_id": str(ALPHA)})
+
+    assert communities_seen(newcomer) == set()
+
+
+@pytest.mark.usefixtures("another_admin")
 def test_a_role_ends_at_once_too(database: Database, as_admin: Person) -> None:
     database.run("update public.memberships set role = 'end_user' where user_id = %s", cast.ADMIN.id)
 

@@ -78,12 +78,22 @@ def test_the_lines_with_curl_sign_in_ask_and_change(server: Server) -> None:
 
 
 def test_the_lines_with_supabases_client_work_unchanged(server: Server) -> None:
-    script = for_this_server(block("python", "create_client"), server)
+    script = for_this_server(block("python", "displayName enrollments"), server)
 
     printed = output_of(sys.executable, "-c", script)
 
     assert "'displayName': 'Lena Learner'" in printed
     assert "'status': 'ACTIVE'" in printed
+
+
+def test_the_lines_that_switch_to_another_community_do(server: Server) -> None:
+    script = for_this_server(block("python", "switchCommunity"), server)
+
+    printed = output_of(sys.executable, "-c", script.replace("oulad-fff", "oulad-ddd"))
+
+    assert printed.startswith(
+        "{'viewer': {'community': {'slug': 'oulad-ddd'}}, 'programs': {'totalCount': 1}"
+    )
 
 
 @pytest.mark.parametrize("email", SIGN_INS)

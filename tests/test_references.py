@@ -32,6 +32,15 @@ QUESTIONS = {
     "public.enroll(jsonb_build_object('program_id', %s::text))": cast.OTHER_PUBLISHED,
     f"public.enroll(jsonb_build_object('program_id', '{cast.OPEN_TO_ALL}', 'user_id', %s::text))": cast.OTHER_PEER.id,
     "public.withdraw_enrollment(jsonb_build_object('id', %s::text))": cast.OTHER_ENROLLMENT,
+    "public.remove_member(jsonb_build_object('user_id', %s::text))": cast.OTHER_PEER.id,
+    "public.suspend_member(jsonb_build_object('user_id', %s::text, 'reason', 'x'))": cast.OTHER_PEER.id,
+    "public.reinstate_member(jsonb_build_object('user_id', %s::text))": cast.OTHER_PEER.id,
+    "public.change_member_role(jsonb_build_object('user_id', %s::text, 'role', 'end_user'))": cast.OTHER_PEER.id,
+    "public.revoke_invitation(jsonb_build_object('id', %s::text))": cast.OTHER_INVITATION,
+    "public.accept_invitation(jsonb_build_object('id', %s::text))": cast.OTHER_INVITATION,
+    "public.decline_invitation(jsonb_build_object('id', %s::text))": cast.OTHER_INVITATION,
+    "public.update_community(jsonb_build_object('id', %s::text, 'name', 'Mine'))": cast.BETA,
+    "public.leave_community(jsonb_build_object('community_id', %s::text))": cast.BETA,
 }
 WRITES = {
     "insert into public.program_enrollments (program_id) values (%s)": cast.OTHER_PUBLISHED,
@@ -42,6 +51,10 @@ WRITES = {
     f"values (%s, '{cast.COURSE}', 9)": cast.OTHER_DRAFT,
     "insert into public.program_course_assignments (program_id, course_id, sequence_order) "
     f"values ('{cast.DRAFT}', %s, 9)": cast.OTHER_COURSE,
+    "update public.memberships set status = 'left' where user_id = %s": cast.OTHER_PEER.id,
+    "update public.invitations set role = 'community_admin' where id = %s": cast.OTHER_INVITATION,
+    "delete from public.invitations where id = %s": cast.OTHER_INVITATION,
+    "update public.communities set name = 'Mine' where id = %s": cast.BETA,
     "update public.programs set title = 'Mine' where id = %s": cast.OTHER_DRAFT,
     "delete from public.programs where id = %s": cast.OTHER_DRAFT,
     "update public.program_enrollments set status = 'withdrawn' where id = %s": cast.OTHER_ENROLLMENT,

@@ -7,10 +7,13 @@ import pytest
 
 from local.cluster import Cluster
 from local.migrate import MIGRATIONS, migrate
+from tests import cast
 from tests.databases import Database, fresh_database
 from tests.reviewed import ROOT
+from tests.scenery import build_scenery
 from tests.snapshots import difference, dump
 from tests.supabase_cli import CliMissingError, SupabaseCli, supabase_cli
+from tests.switching import seen_before_and_after
 
 pytestmark = pytest.mark.any_postgres
 
@@ -19,6 +22,7 @@ FILES = sorted(path.name for path in MIGRATIONS.glob("*.sql"))
 # What the advisors say of an empty database, and may: docs/decisions/0004-advisors.md has the reason of each.
 DECISION = ROOT / "docs/decisions/0004-advisors.md"
 REVIEWED = {
+    ("rls_enabled_no_policy", "private.active_communities"),
     ("rls_enabled_no_policy", "private.super_admins"),
     ("unindexed_foreign_keys", "blocks_identity_exists"),
     ("unindexed_foreign_keys", "blocks_version_exists"),
@@ -66,6 +70,18 @@ def test_a_push_knows_what_our_own_runner_did(cli: SupabaseCli, empty: Database)
     migrate(empty.dsn())
 
     assert cli.answer("db", "push", "--yes", database=empty)["upToDate"] is True
+
+
+async def test_who_switches_acts_elsewhere_with_the_next_token(
+    cli: SupabaseCli, empty: Database, tmp_path: Path
+) -> None:
+    cli.answer("db", "push", "--yes", database=empty)
+    build_scenery(empty.dsn())
+
+    seen = await seen_before_and_after(empty, tmp_path)
+
+    assert [community for community, _ in seen] == ["Alpha", "Alpha", "Beta"]
+    assert seen[2][1] == {str(cast.OTHER_PUBLISHED)}
 
 
 def test_the_configuration_is_understood(cli: SupabaseCli, pushed: Database) -> None:
