@@ -13,15 +13,15 @@ create table public.audit_entries (
     occurred_at timestamptz not null default clock_timestamp(),
     actor_id uuid,
     acting_as text not null,
-    action text not null,
-    object_type text not null,
+    action text collate "C" not null,
+    object_type text collate "C" not null,
     object_id uuid not null,
     object_key jsonb,
     before jsonb,
     after jsonb,
     changed text[] not null default '{}',
     reason text,
-    request_id text,
+    request_id text collate "C",
     -- In the order in which they are sealed.
     constraint audit_entries_pkey primary key (community_id, xid, id),
     constraint audit_entries_acting_as_known
@@ -218,7 +218,7 @@ begin
     elsif after is not null then
         -- That the time of the last change has changed says nothing.
         select
-            pg_catalog.array_agg(n.key order by n.key),
+            pg_catalog.array_agg(n.key),
             pg_catalog.jsonb_object_agg(n.key, before -> n.key),
             pg_catalog.jsonb_object_agg(n.key, n.value)
         into entry.changed, entry.before, entry.after
@@ -259,7 +259,6 @@ declare
     act public.audit_entries;
     key_columns text[] := tg_argv[1];
     personal text[] := tg_argv[2];
-    identity_columns text[] := pg_catalog.array_prepend('community_id', key_columns);
 begin
     act.xid := pg_catalog.pg_current_xact_id();
     act.occurred_at := pg_catalog.clock_timestamp();
@@ -307,18 +306,14 @@ begin
     -- Row by row, by the key. One whose key has changed is recorded as deleted and created.
     insert into public.audit_entries
     select e.*
-    from (
-        select o.content, array(
-            select o.content ->> k from pg_catalog.unnest(identity_columns) as k
-        ) as key
-        from (select pg_catalog.to_jsonb(r) as content from old_rows as r) as o
-    ) as o
-    full join (
-        select n.content, array(
-            select n.content ->> k from pg_catalog.unnest(identity_columns) as k
-        ) as key
-        from (select pg_catalog.to_jsonb(r) as content from new_rows as r) as n
-    ) as n on n.key = o.key
+    from (select pg_catalog.to_jsonb(r) as content from old_rows as r) as o
+    full join (select pg_catalog.to_jsonb(r) as content from new_rows as r) as n on array[
+        n.content ->> 'community_id', n.content ->> key_columns[1], n.content ->> key_columns[2],
+        n.content ->> key_columns[3], n.content ->> key_columns[4]
+    ] = array[
+        o.content ->> 'community_id', o.content ->> key_columns[1], o.content ->> key_columns[2],
+        o.content ->> key_columns[3], o.content ->> key_columns[4]
+    ]
     cross join lateral private.audit_entry(act, key_columns, personal, o.content, n.content) as e
     where e.id is not null;
     return null;
@@ -354,6 +349,10 @@ begin
         pg_catalog.col_description(relation, a.attnum) like 'Personal data%'
         or a.attname ~ '(^|_)(e_?mail|phone|display_name|full_name|first_name|last_name)$'
     );
+
+    if pg_catalog.cardinality(key_columns) > 4 then
+        raise exception 'the key of % has more columns than the audit log tells rows apart by', relation;
+    end if;
 
     foreach event in array '{insert,update,delete}'::text[] loop
         execute pg_catalog.format('drop trigger if exists %I on %s', table_name || '_audit_' || event, relation);
