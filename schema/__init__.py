@@ -6,6 +6,7 @@ import strawberry
 from strawberry.schema.config import StrawberryConfig
 
 from resolvers.model import Model, build
+from schema.audit import AuditQuery
 from schema.communities import CommunityQuery
 from schema.courses import CourseQuery
 from schema.enrollments import EnrollmentMutation, EnrollmentQuery
@@ -14,7 +15,7 @@ from schema.scalars import SCALARS
 
 
 @strawberry.type
-class Query(CommunityQuery, ProgramQuery, CourseQuery, EnrollmentQuery):
+class Query(CommunityQuery, ProgramQuery, CourseQuery, EnrollmentQuery, AuditQuery):
     """Root of everything that reads."""
 
 

@@ -66,7 +66,7 @@ create table private.audit_seals (
     entry_id uuid not null,
     hash bytea not null,
     constraint audit_seals_pkey primary key (community_id, sequence),
-    constraint audit_seals_entry_once unique (community_id, entry_id),
+    constraint audit_seals_entry_once unique (community_id, entry_id, entry_xid),
     constraint audit_seals_sequence_positive check (sequence >= 1),
     constraint audit_seals_hash_length check (octet_length(hash) = 32)
 );
@@ -406,7 +406,7 @@ as $$
 begin
     return private.is_community_admin() and exists (
         select from private.audit_seals as s
-        where s.community_id = private.get_community_id() and s.entry_id = entry.id
+        where s.community_id = private.get_community_id() and s.entry_id = entry.id and s.entry_xid = entry.xid
     );
 end
 $$;
