@@ -8,7 +8,7 @@ grant select on public.audit_entries to authenticated;
 drop policy if exists admins_read_the_audit_log on public.audit_entries;
 create policy admins_read_the_audit_log on public.audit_entries
 for select to authenticated
-using ((select private.is_community_admin()));
+using (community_id = (select private.administered_community_id()));
 
 -- The chain, and the salts: for the platform, with the commands that seal and verify.
 
@@ -33,6 +33,10 @@ private.audit_redacted(jsonb, text[], uuid),
 private.audit_entry(public.audit_entries, text[], text[], jsonb, jsonb),
 private.record_changes(),
 private.record_changes_of(regclass),
+private.administered_community_id(),
 private.audit_entry_is_sealed(public.audit_entries)
 from public, anon, authenticated, service_role;
-grant execute on function private.audit_entry_is_sealed(public.audit_entries) to authenticated;
+grant execute on function
+private.administered_community_id(),
+private.audit_entry_is_sealed(public.audit_entries)
+to authenticated;

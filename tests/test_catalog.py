@@ -42,6 +42,7 @@ REVIEWED = {
         "private.viewer_community_ids()",
         "private.viewer_memberships()",
         "private.viewer_program_ids()",
+        "private.audit_entry_is_sealed(audit_entries)",  # answers to admins about their own community only
         "private.member_email(memberships)",  # answers to the person and their admins only
     },
     "our roles act as few, and nobody as them": {"gym_api as anon", "gym_api as authenticated"},

@@ -397,6 +397,21 @@ begin
 end
 $$;
 
+-- The community that the caller is acting in as an admin. As an index condition it keeps everybody else from reading
+-- past a log that they see nothing of.
+create function private.administered_community_id() returns uuid
+stable
+set search_path = ''
+language plpgsql
+as $$
+begin
+    if private.is_community_admin() then
+        return private.claimed_community_id();
+    end if;
+    return null;
+end
+$$;
+
 create function private.audit_entry_is_sealed(entry public.audit_entries) returns boolean
 stable
 security definer -- clients have no rights on the chain; answers to admins about their own community only
@@ -404,9 +419,11 @@ set search_path = ''
 language plpgsql
 as $$
 begin
-    return private.is_community_admin() and exists (
+    return exists (
         select from private.audit_seals as s
-        where s.community_id = private.get_community_id() and s.entry_id = entry.id and s.entry_xid = entry.xid
+        where s.community_id = private.administered_community_id()
+            and s.entry_id = entry.id
+            and s.entry_xid = entry.xid
     );
 end
 $$;
@@ -421,7 +438,7 @@ grant select on public.audit_entries to authenticated;
 drop policy if exists admins_read_the_audit_log on public.audit_entries;
 create policy admins_read_the_audit_log on public.audit_entries
 for select to authenticated
-using ((select private.is_community_admin()));
+using (community_id = (select private.administered_community_id()));
 
 -- The chain, and the salts: for the platform, with the commands that seal and verify.
 
@@ -446,9 +463,13 @@ private.audit_redacted(jsonb, text[], uuid),
 private.audit_entry(public.audit_entries, text[], text[], jsonb, jsonb),
 private.record_changes(),
 private.record_changes_of(regclass),
+private.administered_community_id(),
 private.audit_entry_is_sealed(public.audit_entries)
 from public, anon, authenticated, service_role;
-grant execute on function private.audit_entry_is_sealed(public.audit_entries) to authenticated;
+grant execute on function
+private.administered_community_id(),
+private.audit_entry_is_sealed(public.audit_entries)
+to authenticated;
 
 -- The wall, as policies/tenant_isolation.sql has it.
 do $$
