@@ -1,4 +1,4 @@
-"""The commands: `serve`, `import-oulad PATH` and `print-schema`."""
+"""The commands: `serve`, `import-oulad PATH`, `print-schema`, and `audit` with its own."""
 
 import resource
 import signal
@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from app import create_app
-from jobs import oulad
+from jobs import audit, oulad
+from local.audit_key import audit_key_file
 from local.demo import DEMO_PASSWORD, SIGN_INS, load_demo
 from local.errors import LocalError
 from local.platform import Platform, attach, start
@@ -28,6 +29,8 @@ from schema import strawberry_schema
 from settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+audit_app = typer.Typer(no_args_is_help=True, help="Seals and verifies the audit log; see docs/audit.md.")
+app.add_typer(audit_app, name="audit")
 console = Console(stderr=True)
 
 
@@ -60,16 +63,55 @@ def import_oulad(
     folder: Annotated[Path, typer.Argument(help="Folder with the OULAD files, .csv or .csv.gz.")],
 ) -> None:
     """Imports the Open University Learning Analytics Dataset, whole or not at all; again, it adds what is new."""
-    settings = Settings()
-    if settings.database_url is not None and settings.admin_database_url is None:
-        raise LocalError(
-            "DATABASE_URL is set: set ADMIN_DATABASE_URL too, the same database as role postgres."
-        )
-    if settings.admin_database_url is not None:
-        oulad.run(folder, settings.admin_database_url, console)
-        return
-    with _running_or_started(settings) as dsn:
+    with _admin_database(Settings()) as dsn:
         oulad.run(folder, dsn, console)
+
+
+@audit_app.command("seal")
+def audit_seal(
+    restored: Annotated[
+        bool,
+        typer.Option(
+            "--restored", help="Once, after the database was restored from a dump on another server."
+        ),
+    ] = False,
+) -> None:
+    """Appends what has been written since to the hash chains, and signs their heads."""
+    settings = Settings()
+    key = _audit_key(settings)
+    with _admin_database(settings) as dsn:
+        audit.run_seal(dsn, key, console, restored=restored)
+
+
+@audit_app.command("verify")
+def audit_verify(
+    public_key: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A key that heads may be signed with, as PEM or a file; may be given several times."
+        ),
+    ] = None,
+    head: Annotated[
+        Path | None, typer.Option(help="File of heads that were kept elsewhere, from `audit heads`.")
+    ] = None,
+) -> None:
+    """Computes the chains again; names what is not as it was sealed, and ends with 1 then."""
+    with _admin_database(Settings()) as dsn:
+        if not audit.run_verify(dsn, console, public_keys=public_key or (), head_file=head):
+            raise SystemExit(1)
+
+
+@audit_app.command("heads")
+def audit_heads() -> None:
+    """Prints the newest head of each community, to be kept where nobody can change it."""
+    with _admin_database(Settings()) as dsn:
+        audit.print_heads(dsn)
+
+
+@audit_app.command("public-key")
+def audit_public_key() -> None:
+    """Prints the public key that the heads are verified with."""
+    audit.print_public_key(_audit_key(Settings()))
 
 
 @app.command("print-schema")
@@ -90,7 +132,7 @@ def main() -> None:
         _end_with("; ".join(wrong))
     except SettingsError as error:
         _end_with(f'{error}. Lists are JSON, like ["https://app.example.org"].')
-    except (LocalError, oulad.ImportFailed, ValueError) as error:
+    except (LocalError, oulad.ImportFailed, audit.AuditError, ValueError) as error:
         _end_with(str(error))
     except KeyboardInterrupt:
         raise SystemExit(130) from None
@@ -100,6 +142,28 @@ def _end_with(message: str) -> NoReturn:
     # A message may quote a file, in which rich would take brackets for its own.
     console.print(f"Error: {escape(message)}", style="red", highlight=False, soft_wrap=True)
     raise SystemExit(1)
+
+
+@contextmanager
+def _admin_database(settings: Settings) -> Iterator[str]:
+    """The address of the database as role `postgres`."""
+    if settings.admin_database_url is not None:
+        yield settings.admin_database_url
+    elif settings.database_url is not None:
+        raise LocalError(
+            "DATABASE_URL is set: set ADMIN_DATABASE_URL too, the same database as role postgres."
+        )
+    else:
+        with _running_or_started(settings) as dsn:
+            yield dsn
+
+
+def _audit_key(settings: Settings) -> audit.SigningKey:
+    if settings.audit_signing_key is not None:
+        return audit.SigningKey.read(settings.audit_signing_key)
+    if settings.environment == "production":
+        raise LocalError("Set AUDIT_SIGNING_KEY: an Ed25519 key in PEM, or a file that holds one.")
+    return audit.SigningKey.read(str(audit_key_file(settings.data_dir)))
 
 
 @contextmanager

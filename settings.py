@@ -77,6 +77,11 @@ class Settings(BaseSettings):
         [], description="OAuth `client_id`s whose tokens are accepted, as a JSON list."
     )
 
+    audit_signing_key: str | None = Field(
+        None,
+        description="Ed25519 key that signs the audit log's heads, as PEM or a file. "
+        "Default, in development: one made in `DATA_DIR`.",
+    )
     cursor_secret: str | None = Field(
         None,
         description="Key that signs pagination cursors. Default: derived from the database's address and password.",

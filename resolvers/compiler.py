@@ -12,7 +12,7 @@ from graphql import OperationDefinitionNode, OperationType
 
 from resolvers import connections, introspection
 from resolvers.arguments import Bound, Parameters, Place, as_json
-from resolvers.json_text import Part, concatenate, expression, literal, quote, scalar
+from resolvers.json_text import Part, concatenate, expression, literal, quote, scalar, texts
 from resolvers.model import FieldModel, Model, TypeModel
 from resolvers.plan import USUAL_ROWS, Plan, Repeated, RootField, Template
 from resolvers.selection import Fragments, Selected, select, select_below
@@ -133,6 +133,8 @@ class Writer:
         raise TypeError(f"{row.type.name}.{model.name} can only be asked at the root")
 
     def _scalar(self, value: str, model: FieldModel) -> str:
+        if model.is_list:
+            return texts(value, nullable=model.nullable)
         return scalar(value, model.type_name, is_enum=model.is_enum, nullable=model.nullable)
 
     def _computed_row(self, selected: Selected, model: FieldModel, call: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import structlog
 from graphql import GraphQLError
 
-from resolvers.logs import new_request_id
+from resolvers.logs import current_request_id, new_request_id
 
 Code = Literal[
     "UNAUTHENTICATED",
@@ -213,7 +213,7 @@ def camel_case(name: str) -> str:
 
 def internal(cause: BaseException) -> ApiError:
     """The error for what should not happen: the cause goes to the log, an id for finding it to the client."""
-    request_id = structlog.contextvars.get_contextvars().get("request_id") or new_request_id()
+    request_id = current_request_id() or new_request_id()
     if isinstance(cause, Refusal):
         log.error("refused", sqlstate=cause.sqlstate, constraint=cause.constraint, message=cause.message)
     else:

@@ -87,6 +87,12 @@ def scalar(value: str, type_name: str, *, is_enum: bool, nullable: bool) -> str:
     return f"coalesce({text}, 'null')" if nullable else text
 
 
+def texts(value: str, *, nullable: bool) -> str:
+    """SQL for the JSON text of a list of String, from a text[]."""
+    text = f"to_json({value})::text"
+    return f"coalesce({text}, 'null')" if nullable else text
+
+
 def knows(type_name: str) -> bool:
     """Whether there is a canonical text for a scalar type."""
     return type_name in _SCALARS

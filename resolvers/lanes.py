@@ -16,6 +16,7 @@ from psycopg.pq.abc import PGresult
 from resolvers.errors import ApiError, Refusal
 from resolvers.identity import Identity
 from resolvers.lane import SLOW_SECONDS, Group, Lane, Sent, has_failed
+from resolvers.logs import current_request_id
 from resolvers.plan import Statement
 from resolvers.waiting import Waiting, busy
 
@@ -31,6 +32,8 @@ _IDENTITY = (
     " set_config('gym.changed', '', true), set_config('request.jwt.claims', $4, true),"
     " set_config('role', $5, true)"
 )
+# Only writes leave entries in the audit log, which name the request.
+_REQUEST_ID = "select set_config('gym.request_id', $6, true), "
 _SETUP = "set timezone to 'UTC'; set jit to off; set idle_in_transaction_session_timeout to '10s'"
 # A pooler in transaction mode gives the next transaction another session: nothing can be set for good.
 _IDENTITY_AND_SETUP = _IDENTITY.replace(
@@ -293,6 +296,7 @@ class LaneDatabase:
         # Postgres times each statement; a request of many ends in the time of one.
         self._deadline_seconds = statement_timeout_ms / 1000 + wait_seconds + 1
         self._identity = _IDENTITY if prepared_statements else _IDENTITY_AND_SETUP
+        self._identity_of_writes = self._identity.replace("select ", _REQUEST_ID, 1)
         setup = _SETUP if prepared_statements else ""
 
         def lanes(number: int, depth: int, *, repeatable: bool) -> _Lanes:
@@ -322,7 +326,10 @@ class LaneDatabase:
         loop = asyncio.get_running_loop()
         role, community = identity.role, identity.community_id
         who = (b"on" if read_only else b"off", *self._timeouts, identity.claims.encode(), role.encode())
-        sent = [Sent("", self._identity, who)]
+        if read_only:
+            sent = [Sent("", self._identity, who)]
+        else:
+            sent = [Sent("", self._identity_of_writes, (*who, (current_request_id() or "").encode()))]
         for statement in statements:
             sent.append(Sent(role, statement.sql, _encoded(statement.parameters)))
         owner = None if community is None else community.int

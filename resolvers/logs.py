@@ -26,6 +26,12 @@ def configure_logs(level: str) -> None:
     )
 
 
+def current_request_id() -> str | None:
+    """The id of the request that is being answered, if one is."""
+    request_id: str | None = structlog.contextvars.get_contextvars().get("request_id")
+    return request_id
+
+
 def new_request_id() -> str:
     """A random UUID (version 4) as text, at a third of the price of `str(uuid4())`."""
     digits = secrets.token_hex(16)

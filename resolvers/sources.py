@@ -316,9 +316,11 @@ def contains(column_name: str, description: str | None = None) -> Any:
     return _condition(Condition(f"{{row}}.{column_name} ilike {{value}}", "text", _pattern), description)
 
 
-def at_least(column_name: str, sql_type: str, description: str | None = None) -> Any:
-    """A filter: the column is the value or later, or more."""
-    return _condition(Condition(f"{{row}}.{column_name} >= {{value}}", sql_type), description)
+def at_least(
+    column_name: str, sql_type: str, description: str | None = None, *, name: str | None = None
+) -> Any:
+    """A filter: the column is the value or later, or more. `name` is its GraphQL name, where Python has no such."""
+    return _condition(Condition(f"{{row}}.{column_name} >= {{value}}", sql_type), description, name)
 
 
 def before(column_name: str, sql_type: str, description: str | None = None) -> Any:
@@ -333,9 +335,9 @@ def flag(sql: str, description: str | None = None) -> Any:
     )
 
 
-def _condition(condition: Condition, description: str | None) -> Any:
+def _condition(condition: Condition, description: str | None, name: str | None = None) -> Any:
     return strawberry.field(
-        default=strawberry.UNSET, description=description, metadata={METADATA_KEY: condition}
+        name=name, default=strawberry.UNSET, description=description, metadata={METADATA_KEY: condition}
     )
 
 

@@ -6,6 +6,7 @@ import strawberry
 from strawberry.schema.config import StrawberryConfig
 
 from resolvers.model import Model, build
+from schema.audit import AuditQuery
 from schema.communities import CommunityMutation, CommunityQuery
 from schema.courses import CourseMutation, CourseQuery
 from schema.enrollments import EnrollmentMutation, EnrollmentQuery
@@ -16,7 +17,7 @@ from schema.scalars import SCALARS
 
 
 @strawberry.type
-class Query(CommunityQuery, InvitationQuery, ProgramQuery, CourseQuery, EnrollmentQuery):
+class Query(CommunityQuery, InvitationQuery, ProgramQuery, CourseQuery, EnrollmentQuery, AuditQuery):
     """Root of everything that reads."""
 
 

@@ -5,6 +5,7 @@ hashes of what they are ids of, so that nothing has to be looked up.
 """
 
 from hashlib import md5
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -27,6 +28,8 @@ ARCHIVED_COURSE = _key("course", 100_902)
 MEMBER = _key("person", 100_010)
 INVITATION = _key("invitation", 100_010)
 OWN_INVITATION = _key("invitation", 200_001)
+# One that many entries of the audit log come from.
+REQUEST = "a-request-of-many-changes"
 
 # Alpha is the first place and Beta the second. What belongs to a place has its number times 100,000 in its own.
 _PLACES = """
@@ -165,18 +168,39 @@ from program
 where place = 1 and mod(n, 15) = 7;
 """
 
+# Thirty entries a program; of each fifth program one that is about PROGRAM, and of one request.
+_AUDIT = """
+insert into public.audit_entries (
+    community_id, xid, occurred_at, actor_id, acting_as, action, object_type, object_id, changed, request_id
+)
+select
+    p.community_id, (10 + mod(p.n, 500))::text::xid8,
+    '2025-06-01'::timestamptz + (turn * 1000 + p.n) * interval '1 minute',
+    case when mod(turn, 3) > 0 then %(admin)s end, case when mod(turn, 3) > 0 then 'community_admin' else 'system' end,
+    t.object_type || case when mod(turn, 2) = 1 then '.updated' else '.created' end, t.object_type,
+    case when turn = 1 and mod(p.n, 5) = 0 then %(program)s else p.id end, '{title}',
+    case when turn = 1 and mod(p.n, 5) = 0 then %(request)s else md5(p.n::text || turn) end
+from program as p,
+    generate_series(1, case p.place when 1 then 30 else 3 end) as turn,
+    lateral (select case when mod(turn, 5) < 3 then 'program' else 'program_enrollment' end) as t (object_type);
+"""
+
 
 def fill(database: Database) -> None:
     """In some seconds, past triggers and foreign keys: what is written here keeps their rules by itself."""
-    values = {
+    values: dict[str, Any] = {
         "alpha": cast.ALPHA,
         "beta": cast.BETA,
         "learner": cast.LEARNER.id,
         "address": cast.LEARNER.email,
+        "admin": cast.ADMIN.id,
+        "program": PROGRAM,
+        "request": REQUEST,
     }
+    parts = (_PLACES, _MEMBERS, _INVITATIONS, _COURSES, _PROGRAMS, _ENROLLMENTS, _AUDIT)
     with psycopg.connect(database.dsn("supabase_admin"), autocommit=True) as connection:
         with connection.transaction():
             connection.execute("set local session_replication_role = replica")
-            for part in (_PLACES, _MEMBERS, _INVITATIONS, _COURSES, _PROGRAMS, _ENROLLMENTS):
+            for part in parts:
                 psycopg.ClientCursor(connection).execute(part, values)
         connection.execute("vacuum analyze")

@@ -206,6 +206,24 @@ def _program_enrollments() -> list[Record]:
     ]
 
 
+def _audit() -> list[Record]:
+    columns = "(community_id, acting_as, action, object_type, object_id)"
+    entry = f"{columns} values ('{ALPHA}', 'system', 'x', 'x', '{ALPHA}')"
+    seal = f"(community_id, sequence, entry_xid, entry_id, hash) values ('{ALPHA}', 1, '9', '{ALPHA}', sha256(''))"
+    head = (
+        "(community_id, number, sequence, hash, upto_xid, upto_id, sealed_at, key_id, public_key, signature)"
+        f" values ('{ALPHA}', 1, 0, sha256(''), '9', '{ALPHA}', now(), 'x', '', '')"
+    )
+    salt = "(community_id, salt) values (gen_random_uuid(), '')"
+    ours = f"community_id = '{ALPHA}'"
+    return [
+        Record("public.audit_entries", "any", ours, entry, "reason = 'New'"),
+        Record("private.audit_salts", "any", ours, salt, "salt = 'New'"),
+        Record("private.audit_seals", "any", ours, seal, "sequence = 2"),
+        Record("private.audit_heads", "any", ours, head, "sequence = 2"),
+    ]
+
+
 RECORDS = (
     *_communities(),
     *_memberships(),
@@ -219,4 +237,5 @@ RECORDS = (
     *_programs(),
     *_program_course_assignments(),
     *_program_enrollments(),
+    *_audit(),
 )

@@ -29,8 +29,30 @@ INNER_FIRST = 10
 
 IDS = {"program": crowd.PROGRAM, "course": crowd.COURSE, "exportCourse": crowd.COURSE}
 # What many rows of Alpha have, and what few or none have, where the values are not listed by an enum.
-FREQUENT = {"search": "e", "programId": crowd.PROGRAM, "userId": cast.LEARNER.id}
-RARE = {"search": "no such text", "programId": cast.OPEN_TO_ALL, "userId": cast.ADMIN.id}
+FREQUENT = {
+    "search": "e",
+    "programId": crowd.PROGRAM,
+    "userId": cast.LEARNER.id,
+    "actorId": cast.ADMIN.id,
+    "action": "program.updated",
+    "objectType": "program",
+    "objectId": crowd.PROGRAM,
+    "requestId": crowd.REQUEST,
+    "from": "2025-01-01T00:00:00Z",
+    "until": "2027-01-01T00:00:00Z",
+}
+RARE = {
+    "search": "no such text",
+    "programId": cast.OPEN_TO_ALL,
+    "userId": cast.ADMIN.id,
+    "actorId": cast.LEARNER.id,
+    "action": "program.mislaid",
+    "objectType": "umbrella",
+    "objectId": cast.DRAFT,
+    "requestId": "none",
+    "from": "2099-01-01T00:00:00Z",
+    "until": "1999-01-01T00:00:00Z",
+}
 
 PAGE = "edges { cursor node { %s } } pageInfo { startCursor endCursor }"
 MORE = "pageInfo { hasNextPage }"

@@ -56,6 +56,14 @@ REFUSED_TO_ALL = {
     ("public.program_course_assignments", "of an archived program", "update"),
     ("public.program_course_assignments", "of an archived program", "delete"),
     ("public.program_enrollments", "the learner's, completed", "update"),
+    ("public.audit_entries", "any", "update"),  # append-only, as the next ones are
+    ("public.audit_entries", "any", "delete"),
+    ("private.audit_seals", "any", "select"),  # nothing is sealed
+    ("private.audit_seals", "any", "update"),
+    ("private.audit_seals", "any", "delete"),
+    ("private.audit_heads", "any", "select"),
+    ("private.audit_heads", "any", "update"),
+    ("private.audit_heads", "any", "delete"),
 }
 
 

@@ -35,6 +35,7 @@ PROMISED = {
     "Query.courses": "CourseConnection!",
     "Query.course": "Course",
     "Query.enrollments": "ProgramEnrollmentConnection!",
+    "Query.auditLog": "AuditEntryConnection!",
     "Viewer.isSuperAdmin": "Boolean!",
     "Viewer.memberships": "[Membership!]!",
     "Program.durationWeeks": "Int",

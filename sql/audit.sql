@@ -1,0 +1,425 @@
+-- The audit log: who changed what, written by triggers whoever writes and by which way, and sealed into a chain later.
+
+-- What belongs to no community, as who is a super admin, stands under the nil UUID. No foreign key: entries outlive
+-- their community and the people in them.
+create table public.audit_entries (
+    id uuid not null default gen_random_uuid(),
+    community_id uuid not null,
+    xid xid8 not null default pg_current_xact_id(),
+    occurred_at timestamptz not null default clock_timestamp(),
+    actor_id uuid,
+    acting_as text not null,
+    action text collate "C" not null,
+    object_type text collate "C" not null,
+    object_id uuid not null,
+    object_key jsonb,
+    before jsonb,
+    after jsonb,
+    changed text[] not null default '{}',
+    reason text,
+    request_id text collate "C",
+    -- In the order in which they are sealed.
+    constraint audit_entries_pkey primary key (community_id, xid, id),
+    constraint audit_entries_acting_as_known
+    check (acting_as in ('end_user', 'community_admin', 'super_admin', 'service', 'system'))
+);
+alter table public.audit_entries enable row level security;
+alter table public.audit_entries alter column community_id set (n_distinct = 20);
+comment on table public.audit_entries is 'One change of one row: append-only, for every role.';
+comment on column public.audit_entries.xid is
+'The transaction, by which the sealing knows that nothing earlier is still to come.';
+comment on column public.audit_entries.actor_id is 'The signed-in person; null for the platform.';
+comment on column public.audit_entries.action is
+'The object''s type and created, updated, deleted or, when its status changed, the new status.';
+comment on column public.audit_entries.object_key is 'What names the row beside community and object_id, if anything.';
+comment on column public.audit_entries.before is 'Of an update only what changed; personal data as salted digests.';
+comment on column public.audit_entries.after is 'Of an update only what changed; personal data as salted digests.';
+
+create index audit_entries_occurred_at_idx on public.audit_entries (community_id, occurred_at, id);
+create index audit_entries_action_idx on public.audit_entries (community_id, action, occurred_at, id);
+create index audit_entries_object_type_idx on public.audit_entries (community_id, object_type, occurred_at, id);
+create index audit_entries_object_idx on public.audit_entries (community_id, object_id, occurred_at, id);
+create index audit_entries_actor_idx on public.audit_entries (community_id, actor_id, occurred_at, id)
+where actor_id is not null;
+create index audit_entries_request_idx on public.audit_entries (community_id, request_id, occurred_at, id)
+where request_id is not null;
+
+-- With it gone, nobody can tell any more whether a digest is that of a name which they know.
+create table private.audit_salts (
+    community_id uuid not null,
+    salt bytea not null,
+    constraint audit_salts_pkey primary key (community_id)
+);
+alter table private.audit_salts enable row level security;
+comment on table private.audit_salts is 'What personal data are salted with; deleting a row makes its community''s log anonymous.';
+
+-- The chain of a community: each hash is over the one before and over its entry. Apart from the entries, which are
+-- hashed once their transactions have ended, so that no writer waits for another.
+create table private.audit_seals (
+    community_id uuid not null,
+    sequence bigint not null,
+    entry_xid xid8 not null,
+    entry_id uuid not null,
+    hash bytea not null,
+    constraint audit_seals_pkey primary key (community_id, sequence),
+    constraint audit_seals_entry_once unique (community_id, entry_id, entry_xid),
+    constraint audit_seals_sequence_positive check (sequence >= 1),
+    constraint audit_seals_hash_length check (octet_length(hash) = 32)
+);
+alter table private.audit_seals enable row level security;
+comment on table private.audit_seals is 'The hash of each entry, in a chain per community; append-only.';
+
+create table private.audit_heads (
+    community_id uuid not null,
+    number bigint not null,
+    sequence bigint not null,
+    hash bytea not null,
+    upto_xid xid8 not null,
+    upto_id uuid not null,
+    sealed_at timestamptz not null,
+    restored boolean not null default false,
+    key_id text not null,
+    public_key bytea not null,
+    signature bytea not null,
+    constraint audit_heads_pkey primary key (community_id, number),
+    constraint audit_heads_number_positive check (number >= 1),
+    constraint audit_heads_sequence_not_negative check (sequence >= 0),
+    constraint audit_heads_hash_length check (octet_length(hash) = 32)
+);
+alter table private.audit_heads enable row level security;
+comment on table private.audit_heads is 'The signed end of a chain each time that it grew; append-only.';
+comment on column private.audit_heads.upto_id is
+'With upto_xid: there are no entries up to here but those that are sealed.';
+comment on column private.audit_heads.restored is
+'The database came from a dump: transactions are counted anew from here on.';
+
+create function private.keep_append_only() returns trigger
+volatile
+set search_path = ''
+language plpgsql
+as $$
+begin
+    perform private.refuse('403', pg_catalog.format(
+        '%s keeps what is in it: nobody changes or removes anything there.', tg_table_name
+    ));
+    return null;
+end
+$$;
+
+create trigger audit_entries_append_only before update or delete or truncate on public.audit_entries
+for each statement execute function private.keep_append_only();
+create trigger audit_seals_append_only before update or delete or truncate on private.audit_seals
+for each statement execute function private.keep_append_only();
+create trigger audit_heads_append_only before update or delete or truncate on private.audit_heads
+for each statement execute function private.keep_append_only();
+
+-- A deletion is recorded row by row; this would pass by that.
+create function private.refuse_truncate() returns trigger
+volatile
+set search_path = ''
+language plpgsql
+as $$
+begin
+    perform private.refuse('403', pg_catalog.format(
+        '%s is not truncated: the audit log would not show it. Delete its rows.', tg_table_name
+    ));
+    return null;
+end
+$$;
+
+-- As whom somebody acts in a community; asked by the triggers below only.
+create function private.acting_as(person uuid, community uuid) returns text
+stable
+set search_path = ''
+language plpgsql
+as $$
+begin
+    -- The function that asks runs as its owner; the setting still has the role that the client put on.
+    if pg_catalog.current_setting('role') = 'service_role' then
+        return 'service';
+    elsif person is null then
+        return 'system';
+    elsif exists (
+        select from public.memberships as m
+        where m.community_id = community and m.user_id = person and m.status = 'active' and m.role = 'community_admin'
+    ) then
+        return 'community_admin';
+    elsif private.is_super_admin() then
+        return 'super_admin';
+    end if;
+    return 'end_user';
+end
+$$;
+
+create function private.audit_salt(community uuid) returns bytea
+volatile
+set search_path = ''
+language plpgsql
+as $$
+declare
+    found_salt bytea;
+begin
+    select s.salt into found_salt from private.audit_salts as s where s.community_id = community;
+    if found_salt is null then
+        insert into private.audit_salts (community_id, salt)
+        select community, pg_catalog.sha256(pg_catalog.convert_to(
+            pg_catalog.concat(pg_catalog.gen_random_uuid(), pg_catalog.gen_random_uuid()), 'UTF8'
+        ))
+        on conflict on constraint audit_salts_pkey do nothing;
+        select s.salt into found_salt from private.audit_salts as s where s.community_id = community;
+    end if;
+    return found_salt;
+end
+$$;
+
+-- The columns of a row, the personal ones as digests.
+create function private.audit_redacted(content jsonb, personal text[], community uuid) returns jsonb
+volatile
+set search_path = ''
+language plpgsql
+as $$
+declare
+    named text;
+    salt bytea;
+begin
+    foreach named in array personal loop
+        if content ->> named is not null then
+            salt := coalesce(salt, private.audit_salt(community));
+            content := pg_catalog.jsonb_set(content, array[named], pg_catalog.to_jsonb('sha256:' || pg_catalog.encode(
+                pg_catalog.sha256(salt || pg_catalog.convert_to(content ->> named, 'UTF8')), 'hex'
+            )));
+        end if;
+    end loop;
+    return content;
+end
+$$;
+
+-- The entry for one row, from what holds for all rows of its statement; null when nothing has changed.
+create function private.audit_entry(
+    act public.audit_entries, key_columns text[], personal text[], before jsonb, after jsonb
+) returns public.audit_entries
+volatile
+set search_path = ''
+language plpgsql
+as $$
+declare
+    entry public.audit_entries := act;
+    content jsonb := coalesce(after, before);
+begin
+    entry.before := before;
+    entry.after := after;
+    entry.action := 'deleted';
+    if before is null then
+        entry.action := 'created';
+    elsif after is not null then
+        -- That the time of the last change has changed says nothing.
+        select
+            pg_catalog.array_agg(n.key),
+            pg_catalog.jsonb_object_agg(n.key, before -> n.key),
+            pg_catalog.jsonb_object_agg(n.key, n.value)
+        into entry.changed, entry.before, entry.after
+        from pg_catalog.jsonb_each(after) as n
+        where n.value is distinct from before -> n.key and n.key <> 'updated_at';
+        if entry.changed is null then
+            return null;
+        end if;
+        entry.action := coalesce(entry.after ->> 'status', 'updated');
+    end if;
+    entry.action := entry.object_type || '.' || entry.action;
+    entry.id := pg_catalog.gen_random_uuid();
+    entry.community_id := coalesce((content ->> 'community_id')::uuid, entry.community_id, (content ->> 'id')::uuid);
+    entry.object_id := (content ->> key_columns[1])::uuid;
+    if pg_catalog.cardinality(key_columns) > 1 then
+        select pg_catalog.jsonb_object_agg(k, content -> k) into entry.object_key
+        from pg_catalog.unnest(key_columns[2:]) as k;
+    end if;
+    entry.acting_as := coalesce(entry.acting_as, private.acting_as(entry.actor_id, entry.community_id));
+    if pg_catalog.cardinality(personal) > 0 then
+        entry.before := private.audit_redacted(entry.before, personal, entry.community_id);
+        entry.after := private.audit_redacted(entry.after, personal, entry.community_id);
+    end if;
+    return entry;
+end
+$$;
+
+-- Records what a statement did. Arguments of the trigger: the object's type, the columns of its key, those of
+-- personal data. Transactions set gym.request_id and, for an act that has one, gym.reason.
+create function private.record_changes() returns trigger
+volatile
+security definer -- nobody may write entries but this
+set search_path = ''
+set timezone = 'UTC'
+language plpgsql
+as $$
+declare
+    act public.audit_entries;
+    key_columns text[] := tg_argv[1];
+    personal text[] := tg_argv[2];
+begin
+    act.xid := pg_catalog.pg_current_xact_id();
+    act.occurred_at := pg_catalog.clock_timestamp();
+    act.actor_id := auth.uid();
+    act.object_type := tg_argv[0];
+    act.changed := '{}';
+    act.reason := nullif(pg_catalog.current_setting('gym.reason', true), '');
+    act.request_id := coalesce(
+        nullif(pg_catalog.current_setting('gym.request_id', true), ''),
+        -- PostgREST's; the client may have made it up.
+        pg_catalog.left(
+            nullif(pg_catalog.current_setting('request.headers', true), '')::jsonb ->> 'x-request-id', 100
+        )
+    );
+    if tg_table_name = 'super_admins' then
+        act.community_id := '00000000-0000-0000-0000-000000000000';
+    end if;
+    if act.actor_id is null then
+        act.acting_as := private.acting_as(null, null);
+    end if;
+
+    if tg_op = 'INSERT' then
+        insert into public.audit_entries
+        select e.*
+        from new_rows as n
+        cross join lateral private.audit_entry(act, key_columns, personal, null, pg_catalog.to_jsonb(n)) as e;
+        return null;
+    end if;
+    -- Admins who leave, or step down, did so as what they were.
+    if tg_table_name = 'memberships' and exists (
+        select from old_rows as o
+        where pg_catalog.to_jsonb(o) @> pg_catalog.jsonb_build_object(
+            'user_id', act.actor_id, 'role', 'community_admin', 'status', 'active'
+        )
+    ) then
+        act.acting_as := coalesce(act.acting_as, 'community_admin');
+    end if;
+    if tg_op = 'DELETE' then
+        insert into public.audit_entries
+        select e.*
+        from old_rows as o
+        cross join lateral private.audit_entry(act, key_columns, personal, pg_catalog.to_jsonb(o), null) as e;
+        return null;
+    end if;
+    -- Row by row, by the key. One whose key has changed is recorded as deleted and created.
+    insert into public.audit_entries
+    select e.*
+    from (select pg_catalog.to_jsonb(r) as content from old_rows as r) as o
+    full join (select pg_catalog.to_jsonb(r) as content from new_rows as r) as n on array[
+        n.content ->> 'community_id', n.content ->> key_columns[1], n.content ->> key_columns[2],
+        n.content ->> key_columns[3], n.content ->> key_columns[4]
+    ] = array[
+        o.content ->> 'community_id', o.content ->> key_columns[1], o.content ->> key_columns[2],
+        o.content ->> key_columns[3], o.content ->> key_columns[4]
+    ]
+    cross join lateral private.audit_entry(act, key_columns, personal, o.content, n.content) as e
+    where e.id is not null;
+    return null;
+end
+$$;
+
+-- Begins to record the changes of a table; again, after its key or its personal columns have changed. Personal is what
+-- the comment on a column begins with saying so, and what has one of the usual names for it.
+create function private.record_changes_of(relation regclass) returns void
+volatile
+set search_path = ''
+language plpgsql
+as $$
+declare
+    table_name text;
+    key_columns text[];
+    personal text[];
+    event text;
+begin
+    select c.relname into table_name from pg_catalog.pg_class as c where c.oid = relation;
+    select
+        coalesce(pg_catalog.array_agg(
+            a.attname order by a.attname <> 'id', a.atttypid <> 'uuid'::pg_catalog.regtype, k.place
+        ), '{community_id}')
+    into key_columns
+    from pg_catalog.pg_index as i
+    cross join lateral pg_catalog.unnest(i.indkey::smallint[]) with ordinality as k (number, place)
+    join pg_catalog.pg_attribute as a on a.attrelid = relation and a.attnum = k.number
+    where i.indrelid = relation and i.indisprimary and a.attname <> 'community_id';
+    select coalesce(pg_catalog.array_agg(a.attname order by a.attname), '{}') into personal
+    from pg_catalog.pg_attribute as a
+    where a.attrelid = relation and a.attnum > 0 and not a.attisdropped and (
+        pg_catalog.col_description(relation, a.attnum) like 'Personal data%'
+        or a.attname ~ '(^|_)(e_?mail|phone|display_name|full_name|first_name|last_name)$'
+    );
+
+    if pg_catalog.cardinality(key_columns) > 4 then
+        raise exception 'the key of % has more columns than the audit log tells rows apart by', relation;
+    end if;
+
+    foreach event in array '{insert,update,delete}'::text[] loop
+        execute pg_catalog.format('drop trigger if exists %I on %s', table_name || '_audit_' || event, relation);
+        execute pg_catalog.format(
+            'create trigger %I after %s on %s referencing %s for each statement '
+            'execute function private.record_changes(%L, %L, %L)',
+            table_name || '_audit_' || event, event, relation,
+            case event
+                when 'insert' then 'new table as new_rows'
+                when 'delete' then 'old table as old_rows'
+                else 'old table as old_rows new table as new_rows'
+            end,
+            pg_catalog.regexp_replace(pg_catalog.regexp_replace(table_name, 'ies$', 'y'), 's$', ''),
+            key_columns, personal
+        );
+    end loop;
+    execute pg_catalog.format('drop trigger if exists %I on %s', table_name || '_audit_truncate', relation);
+    execute pg_catalog.format(
+        'create trigger %I before truncate on %s for each statement execute function private.refuse_truncate()',
+        table_name || '_audit_truncate', relation
+    );
+end
+$$;
+
+-- All tables; a migration that adds one says: select private.record_changes_of('public.its_name'). Left out are logs
+-- of their own, which nobody changes.
+do $$
+declare
+    relation regclass;
+begin
+    for relation in
+        select c.oid
+        from pg_catalog.pg_class as c
+        where c.relnamespace in ('public'::regnamespace, 'private'::regnamespace)
+            and c.relkind in ('r', 'p')
+            and not c.relispartition
+            and c.relname not in ('audit_entries', 'audit_salts', 'audit_seals', 'audit_heads')
+        order by c.relname
+    loop
+        perform private.record_changes_of(relation);
+    end loop;
+end
+$$;
+
+-- The community that the caller is acting in as an admin. As an index condition it keeps everybody else from reading
+-- past a log that they see nothing of.
+create function private.administered_community_id() returns uuid
+stable
+set search_path = ''
+language plpgsql
+as $$
+begin
+    if private.is_community_admin() then
+        return private.claimed_community_id();
+    end if;
+    return null;
+end
+$$;
+
+create function private.audit_entry_is_sealed(entry public.audit_entries) returns boolean
+stable
+security definer -- clients have no rights on the chain; answers to admins about their own community only
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return exists (
+        select from private.audit_seals as s
+        where s.community_id = private.administered_community_id()
+            and s.entry_id = entry.id
+            and s.entry_xid = entry.xid
+    );
+end
+$$;
