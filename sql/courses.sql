@@ -136,9 +136,9 @@ create table public.blocks (
     required boolean not null default true,
     completion_mode text not null default 'completable',
     constraint blocks_pkey primary key (community_id, course_id, version, id),
-    -- The primary key is the only one to begin with community, course and version. Where another does too, the planner
-    -- may look up a block among all of its version, as long as it has no statistics: an import takes as many look-ups as
-    -- there are blocks.
+    -- Only the primary key begins with community, course and version and has all blocks. Where another index does too,
+    -- the planner may look up a block among all of its version, as long as it has no statistics: an import takes as many
+    -- look-ups as there are blocks.
     constraint blocks_position_unique unique (community_id, position, course_id, version) deferrable,
     -- The fourth column keeps `published` equal to the version's, so that policies need no join.
     constraint blocks_version_exists foreign key (community_id, course_id, version, published)
@@ -163,7 +163,8 @@ comment on column public.blocks.position is 'Place in the reading order of the v
 comment on column public.blocks.completion_mode is
 'completable: learners complete it; aggregator: complete when what is in it is; excluded: never counts.';
 
-create index blocks_parent_idx on public.blocks (community_id, parent_id, course_id, version);
+create index blocks_parent_idx on public.blocks (community_id, course_id, version, parent_id)
+where parent_id is not null;
 
 -- The blocks of a version as course/1 has them; what is as by default is left out. Written by hand, for the format's
 -- order of keys and with jsonb's blanks.

@@ -24,6 +24,7 @@ REVIEWED = {
     "references are indexed": {
         "courses_version_exists",  # the primary key leads to the one course
         "blocks_version_exists",  # the primary key leads to the one version
+        "blocks_parent_exists",  # the index has all blocks that have a parent
         "blocks_identity_exists",  # the primary key leads to the one course, and only that takes identities with it
     },
     # The wall is for every role, so that each may be stopped by it; these are its questions, all about the caller.

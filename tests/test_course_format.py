@@ -328,13 +328,3 @@ def test_the_documented_example_is_imported(as_admin: Person) -> None:
     (example,) = re.findall(r"```json\n(.*?)```", (DOCS / "course-format.md").read_text(), re.DOTALL)
 
     assert mistake(as_admin, json.loads(example)) is None
-
-
-def test_1500_blocks_are_imported_in_well_under_a_second(as_admin: Person) -> None:
-    sections = [[section(n), *(block(n + i, n) for i in range(1, 30))] for n in range(0, 1500, 30)]
-    document = course(*(one for inside in sections for one in inside))
-
-    with trying(as_admin) as connection:
-        connection.execute("set local statement_timeout = '1s'")
-        course_id, _ = import_it(connection, document, publish=True)
-        assert len(json.loads(export_it(connection, course_id) or "")["blocks"]) == 1500

@@ -323,3 +323,14 @@ def test_courses_that_were_there_before_are_taken_over(cluster: Cluster, tmp_pat
             order by v.published
             """
         ) == [(False, True, 5), (True, True, 5)]
+
+
+def test_the_time_of_an_import_grows_with_the_number_of_blocks_only(as_admin: Person) -> None:
+    """Alone on a machine half a second; looking up each block among all others takes more than ten."""
+    sections = [[section(n), *(block(n + i, n) for i in range(1, 50))] for n in range(0, 5000, 50)]
+    document = course(*(one for inside in sections for one in inside))
+
+    with trying(as_admin) as connection:
+        connection.execute("set local statement_timeout = '5s'")
+        course_id, version_id = import_it(connection, document, publish=True)
+        assert import_it(connection, document, course_id, publish=True) == (course_id, version_id)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from local.bootstrap import set_login_passwords
 from local.cluster import Cluster
 from local.migrate import MIGRATIONS, migrate
 from tests import cast
@@ -76,6 +77,7 @@ async def test_who_switches_acts_elsewhere_with_the_next_token(
     cli: SupabaseCli, empty: Database, tmp_path: Path
 ) -> None:
     cli.answer("db", "push", "--yes", database=empty)
+    set_login_passwords(empty.cluster)  # roles come with the migrations, passwords do not
     build_scenery(empty.dsn())
 
     seen = await seen_before_and_after(empty, tmp_path)

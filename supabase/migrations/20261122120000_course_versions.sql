@@ -402,8 +402,8 @@ references public.block_identities (community_id, course_id, id) on delete casca
 -- squawk-ignore constraint-missing-not-valid
 alter table public.blocks validate constraint blocks_identity_exists;
 
--- The primary key is the only one to begin with community, course and version. Where another does too, the planner
--- may look up a block among all of its version, as long as it has no statistics.
+-- Only the primary key begins with community, course and version and has all blocks. Where another index does too, the
+-- planner may look up a block among all of its version, as long as it has no statistics.
 -- squawk-ignore ban-drop-constraint
 alter table public.blocks drop constraint blocks_position_unique;
 -- squawk-ignore constraint-missing-not-valid, disallowed-unique-constraint
@@ -412,7 +412,8 @@ unique (community_id, position, course_id, version) deferrable;
 -- squawk-ignore require-concurrent-index-deletion
 drop index public.blocks_parent_idx;
 -- squawk-ignore require-concurrent-index-creation
-create index blocks_parent_idx on public.blocks (community_id, parent_id, course_id, version);
+create index blocks_parent_idx on public.blocks (community_id, course_id, version, parent_id)
+where parent_id is not null;
 
 
 -- The state machine. Whoever writes, and by which way, these are the only moves.
