@@ -8,18 +8,20 @@ from strawberry.schema.config import StrawberryConfig
 from resolvers.model import Model, build
 from schema.communities import CommunityQuery
 from schema.courses import CourseQuery
+from schema.enrollment_moves import EnrollmentMoveMutation, EnrollmentMoveQuery
 from schema.enrollments import EnrollmentMutation, EnrollmentQuery
+from schema.program_structure import ProgramStructureMutation
 from schema.programs import ProgramMutation, ProgramQuery
 from schema.scalars import SCALARS
 
 
 @strawberry.type
-class Query(CommunityQuery, ProgramQuery, CourseQuery, EnrollmentQuery):
+class Query(CommunityQuery, ProgramQuery, CourseQuery, EnrollmentQuery, EnrollmentMoveQuery):
     """Root of everything that reads."""
 
 
 @strawberry.type
-class Mutation(ProgramMutation, EnrollmentMutation):
+class Mutation(ProgramMutation, ProgramStructureMutation, EnrollmentMutation, EnrollmentMoveMutation):
     """Root of everything that writes. The fields of one operation take place together or not at all."""
 
 

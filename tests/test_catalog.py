@@ -17,10 +17,12 @@ REVIEWED = {
     "indexes of tenant tables begin with community_id": {
         "memberships_user_id_idx",  # finds the communities of a person, and is what deleting a person needs
         "programs_created_by_idx",  # is what deleting a person needs
+        "program_versions_created_by_idx",  # the same
     },
     "references are indexed": {
         "courses_version_exists",  # the primary key leads to the one course
         "blocks_version_exists",  # the primary key leads to the one version
+        "programs_version_exists",  # the primary key leads to the one program
     },
     # The wall is for every role, so that each may be stopped by it; these are its questions, all about the caller.
     "signed out, one may only ask who one is": {
