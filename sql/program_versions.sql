@@ -240,9 +240,9 @@ begin
 end
 $$;
 
--- Programs of one community, published, get a next version that is like the current one but for the versions of its
--- courses. A course that is not published any more keeps the one it has.
-create function private.renew_program_versions(community uuid, programs uuid[]) returns void
+-- Begins the next version of programs of one community: like the current one, but for the versions of its courses. A
+-- course that is not published any more keeps the one it has.
+create function private.copy_current_versions(community uuid, programs uuid[]) returns void
 volatile
 set search_path = ''
 language plpgsql
@@ -276,6 +276,16 @@ begin
     join public.program_course_prerequisites as q
         on q.community_id = p.community_id and q.program_id = p.id and q.version = p.version
     where p.community_id = community and p.id = any (programs);
+end
+$$;
+
+create function private.renew_program_versions(community uuid, programs uuid[]) returns void
+volatile
+set search_path = ''
+language plpgsql
+as $$
+begin
+    perform private.copy_current_versions(community, programs);
     update public.programs as p
     set version = p.version + 1
     where p.community_id = community and p.id = any (programs);

@@ -115,7 +115,8 @@ from program, generate_series(1, least(4, courses)) as turn;
 
 insert into public.program_course_prerequisites (community_id, program_id, course_id, prerequisite_id)
 select a.community_id, a.program_id, a.course_id, b.course_id
-from public.program_course_assignments as a
+from program as p
+join public.program_course_assignments as a on a.community_id = p.community_id and a.program_id = p.id
 join public.program_course_assignments as b
     on b.community_id = a.community_id and b.program_id = a.program_id and b.sequence_order < a.sequence_order;
 """

@@ -521,9 +521,9 @@ begin
 end
 $$;
 
--- Programs of one community, published, get a next version that is like the current one but for the versions of its
--- courses. A course that is not published any more keeps the one it has.
-create function private.renew_program_versions(community uuid, programs uuid[]) returns void
+-- Begins the next version of programs of one community: like the current one, but for the versions of its courses. A
+-- course that is not published any more keeps the one it has.
+create function private.copy_current_versions(community uuid, programs uuid[]) returns void
 volatile
 set search_path = ''
 language plpgsql
@@ -557,6 +557,16 @@ begin
     join public.program_course_prerequisites as q
         on q.community_id = p.community_id and q.program_id = p.id and q.version = p.version
     where p.community_id = community and p.id = any (programs);
+end
+$$;
+
+create function private.renew_program_versions(community uuid, programs uuid[]) returns void
+volatile
+set search_path = ''
+language plpgsql
+as $$
+begin
+    perform private.copy_current_versions(community, programs);
     update public.programs as p
     set version = p.version + 1
     where p.community_id = community and p.id = any (programs);
@@ -662,8 +672,9 @@ from public.courses as c, public.programs as p
 where c.community_id = a.community_id and c.id = a.course_id
     and p.community_id = a.community_id and p.id = a.program_id and p.status <> 'draft';
 
--- squawk-ignore constraint-missing-not-valid
+-- squawk-ignore ban-drop-constraint
 alter table public.program_course_assignments drop constraint program_course_assignments_course_once;
+-- squawk-ignore ban-drop-constraint
 alter table public.program_course_assignments drop constraint program_course_assignments_place_once;
 -- squawk-ignore disallowed-unique-constraint, constraint-missing-not-valid
 alter table public.program_course_assignments add constraint program_course_assignments_course_once
@@ -1561,6 +1572,7 @@ private.keep_program_versions(),
 private.finish_program_versions(),
 private.keep_closed_versions(),
 private.close_program_version(uuid, uuid, integer),
+private.copy_current_versions(uuid, uuid[]),
 private.renew_program_versions(uuid, uuid[]),
 private.outdated_programs(uuid, uuid),
 private.close_current_version(),
