@@ -9,9 +9,9 @@ from schema.courses import Course
 
 # The courses that one has to come after, in the same version.
 _PREREQUISITES = (
-    "{row}.course_id in (select {row}_1.prerequisite_id from public.program_course_prerequisites as {row}_1"
+    "{row}.course_id = any (array(select {row}_1.prerequisite_id from public.program_course_prerequisites as {row}_1"
     " where {row}_1.community_id = {owner}.community_id and {row}_1.program_id = {owner}.program_id"
-    " and {row}_1.version = {owner}.version and {row}_1.course_id = {owner}.course_id)"
+    " and {row}_1.version = {owner}.version and {row}_1.course_id = {owner}.course_id))"
 )
 
 

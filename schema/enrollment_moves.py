@@ -142,7 +142,7 @@ class MoveEnrollmentsPayload:
 class EnrollmentMoveQuery:
     preview_move: MovePreview | None = from_function(
         "private.preview_move",
-        "Admins. What `moveEnrollments` would do. Errors: FORBIDDEN, NOT_FOUND, BAD_USER_INPUT (no such versions), "
+        "For admins; null to others. What `moveEnrollments` would do. Errors: NOT_FOUND, BAD_USER_INPUT (versions), "
         "FAILED_PRECONDITION (an enrolment that is named is not open, or in another version).",
         program_id=(UUID, "The program."),
         from_version=(int, "The version that the enrolments are in."),

@@ -171,7 +171,7 @@ create type private.move_preview as (
     expired bigint
 );
 
--- Whom a move would touch, and, counted beside them, whom it would not.
+-- Whom a move would touch, and, counted beside them, whom it would not. For admins; no row for others.
 create function private.preview_move(input jsonb) returns setof private.move_preview
 stable
 rows 1
@@ -182,6 +182,9 @@ declare
     move record;
     wanted uuid[];
 begin
+    if not private.is_community_admin() then
+        return;
+    end if;
     select v.* into move from private.versions_of_move(input) as v;
     wanted := private.enrollments_of_move(input);
     return query

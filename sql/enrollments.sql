@@ -119,9 +119,6 @@ $$;
 create trigger program_enrollments_pin_version before insert on public.program_enrollments
 for each row execute function private.pin_program_version();
 
-create index program_enrollments_version_idx
-on public.program_enrollments (community_id, program_id, program_version);
-
 -- The state machine: pending -> active <-> paused -> completed | withdrawn | expired, and no way back.
 create function private.hold_enrollment_states() returns trigger
 volatile

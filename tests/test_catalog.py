@@ -23,6 +23,9 @@ REVIEWED = {
         "courses_version_exists",  # the primary key leads to the one course
         "blocks_version_exists",  # the primary key leads to the one version
         "programs_version_exists",  # the primary key leads to the one program
+        # The index of a program's enrolments leads to them; a version goes only with its program. One more index that
+        # begins so, and the planner would take it for what leads to one person.
+        "program_enrollments_version_exists",
     },
     # The wall is for every role, so that each may be stopped by it; these are its questions, all about the caller.
     "signed out, one may only ask who one is": {

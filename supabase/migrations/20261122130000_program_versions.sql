@@ -1125,9 +1125,6 @@ comment on column public.program_enrollments.program_version is
 alter table public.program_enrollments add constraint program_enrollments_version_exists
 foreign key (community_id, program_id, program_version)
 references public.program_versions (community_id, program_id, version) on delete cascade;
--- squawk-ignore require-concurrent-index-creation
-create index program_enrollments_version_idx
-on public.program_enrollments (community_id, program_id, program_version);
 
 -- New learners get the current version and keep it. After the trigger above, which has locked the program.
 create function private.pin_program_version() returns trigger
@@ -1320,7 +1317,7 @@ create type private.move_preview as (
     expired bigint
 );
 
--- Whom a move would touch, and, counted beside them, whom it would not.
+-- Whom a move would touch, and, counted beside them, whom it would not. For admins; no row for others.
 create function private.preview_move(input jsonb) returns setof private.move_preview
 stable
 rows 1
@@ -1331,6 +1328,9 @@ declare
     move record;
     wanted uuid[];
 begin
+    if not private.is_community_admin() then
+        return;
+    end if;
     select v.* into move from private.versions_of_move(input) as v;
     wanted := private.enrollments_of_move(input);
     return query
