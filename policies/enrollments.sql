@@ -44,3 +44,5 @@ public.withdraw_enrollment(jsonb),
 private.viewer_program_ids(),
 private.program_stats(public.programs)
 to authenticated;
+
+revoke all on function private.pin_program_version() from public, anon, authenticated, service_role;

@@ -5,7 +5,7 @@ alter table public.programs force row level security;
 revoke all on public.programs from public, anon, authenticated, service_role;
 grant select on public.programs to authenticated;
 grant insert (title, description, duration_weeks) on public.programs to authenticated;
-grant update (title, description, duration_weeks, status) on public.programs to authenticated;
+grant update (title, description, duration_weeks, status, version) on public.programs to authenticated;
 grant delete on public.programs to authenticated;
 grant select, insert, update, delete on public.programs to service_role;
 
@@ -34,46 +34,6 @@ create policy admins_delete_drafts on public.programs
 for delete to authenticated
 using (status = 'draft' and (select private.is_community_admin()));
 
--- Who sees a program sees its courses; admins change the list.
-
-alter table public.program_course_assignments enable row level security;
-alter table public.program_course_assignments force row level security;
-revoke all on public.program_course_assignments from public, anon, authenticated, service_role;
-grant select on public.program_course_assignments to authenticated;
-grant insert (program_id, course_id, sequence_order, required, group_name)
-on public.program_course_assignments to authenticated;
-grant update (sequence_order, required, group_name) on public.program_course_assignments to authenticated;
-grant delete on public.program_course_assignments to authenticated;
-grant select, insert, update, delete on public.program_course_assignments to service_role;
-
-drop policy if exists who_sees_the_program_sees_its_courses on public.program_course_assignments;
-create policy who_sees_the_program_sees_its_courses on public.program_course_assignments
-for select to authenticated
-using (
-    (select private.is_community_admin())
-    or exists (
-        select from public.programs as p
-        where p.community_id = program_course_assignments.community_id
-            and p.id = program_course_assignments.program_id
-    )
-);
-
-drop policy if exists admins_assign_courses on public.program_course_assignments;
-create policy admins_assign_courses on public.program_course_assignments
-for insert to authenticated
-with check ((select private.is_community_admin()));
-
-drop policy if exists admins_change_assignments on public.program_course_assignments;
-create policy admins_change_assignments on public.program_course_assignments
-for update to authenticated
-using ((select private.is_community_admin()))
-with check ((select private.is_community_admin()));
-
-drop policy if exists admins_remove_assignments on public.program_course_assignments;
-create policy admins_remove_assignments on public.program_course_assignments
-for delete to authenticated
-using ((select private.is_community_admin()));
-
 -- Callable: mutations, which run under the policies above.
 
 revoke all on function
@@ -83,12 +43,12 @@ public.publish_program(jsonb),
 public.archive_program(jsonb),
 public.restore_program(jsonb),
 public.delete_program(jsonb),
-public.assign_courses(jsonb),
 private.program_for_change(uuid),
+private.require_as_expected(public.programs, jsonb),
+private.lock_program_structures(uuid),
 private.set_program_status(uuid, text, text),
 private.hold_program_states(),
-private.keep_programs_with_history(),
-private.keep_archived_assignments()
+private.keep_programs_with_history()
 from public, anon, authenticated, service_role;
 grant execute on function
 public.create_program(jsonb),
@@ -97,7 +57,8 @@ public.publish_program(jsonb),
 public.archive_program(jsonb),
 public.restore_program(jsonb),
 public.delete_program(jsonb),
-public.assign_courses(jsonb),
 private.program_for_change(uuid),
+private.require_as_expected(public.programs, jsonb),
+private.lock_program_structures(uuid),
 private.set_program_status(uuid, text, text)
 to authenticated;

@@ -26,6 +26,7 @@ from resolvers.sources import (
     Column,
     Computed,
     ComputedRow,
+    ComputedRows,
     FromFunction,
     Paged,
     ToMany,
@@ -122,6 +123,8 @@ class Writer:
                 return expression(self._scalar(f"{function}({row.alias})", model))
             case ComputedRow(function):
                 return expression(self._computed_row(selected, model, f"{function}({row.alias})"))
+            case ComputedRows(function):
+                return expression(_rows_of(self, selected, model, f"{function}({row.alias})"))
             case ToOne(order_by=None):
                 return expression(self._joined_row(selected, model, row))
             case ToOne():
@@ -182,8 +185,8 @@ class Writer:
         conditions = [f"{row.alias}.{theirs} = {owner.alias}.{ours}" for theirs, ours in source.keys.items()]
         if source.keys and _both_tenants(row, owner):
             conditions.insert(0, f"{row.alias}.community_id = {owner.alias}.community_id")
-        if isinstance(source, ToOne) and source.where:
-            conditions.append(source.where.format(row=row.alias))
+        if isinstance(source, ToOne | ToMany) and source.where:
+            conditions.append(source.where.format(row=row.alias, owner=owner.alias))
         return " and ".join(conditions) or "true"
 
 

@@ -132,6 +132,51 @@ CONSTRAINTS: dict[str, Face] = {
     "program_course_assignments_course_exists": Face(
         "NOT_FOUND", "There is no course with this id in your community.", "courses"
     ),
+    "program_course_assignments_version_exists": Face(
+        "NOT_FOUND", "There is no such version of the program. Begin it first."
+    ),
+    "program_course_groups_pkey": Face("CONFLICT", "The program has a group of this name already.", "groups"),
+    "program_course_groups_version_exists": Face(
+        "NOT_FOUND", "There is no such version of a program in your community."
+    ),
+    "program_course_groups_name_not_blank": Face(
+        "BAD_USER_INPUT", "A group has a blank name. Give it one, or leave it out.", "groups"
+    ),
+    "program_course_groups_name_length": Face(
+        "BAD_USER_INPUT", "The name of a group is longer than 100 characters.", "groups"
+    ),
+    "program_course_groups_at_least_range": Face(
+        "BAD_USER_INPUT", "A group can ask for 1 to 200 of its courses.", "groups"
+    ),
+    "program_course_prerequisites_pkey": Face("CONFLICT", "This prerequisite is there already.", "courses"),
+    "program_course_prerequisites_course_exists": Face(
+        "NOT_FOUND", "The course is not in this version of the program. Add it first.", "courses"
+    ),
+    "program_course_prerequisites_prerequisite_exists": Face(
+        "NOT_FOUND", "The prerequisite is not in this version of the program. Add it first.", "courses"
+    ),
+    "program_versions_pkey": Face(
+        "CONFLICT",
+        "Somebody else has begun this version at the same moment. Read the program again and repeat.",
+    ),
+    "program_versions_program_exists": Face(
+        "NOT_FOUND", "There is no program with this id in your community."
+    ),
+    "enrollment_moves_enrollment_exists": Face(
+        "NOT_FOUND", "There is no enrolment with this id in your community."
+    ),
+    "enrollment_moves_forward": Face(
+        "BAD_USER_INPUT", "Enrolments go forward only. Name a later version.", "toVersion"
+    ),
+    "enrollment_moves_mode_known": Face(
+        "BAD_USER_INPUT", "The mode is keep, carry_over or require_new.", "mode"
+    ),
+    "enrollment_moves_reason_not_blank": Face(
+        "BAD_USER_INPUT", "The reason is blank. Say why, for those who ask later.", "reason"
+    ),
+    "enrollment_moves_reason_length": Face(
+        "BAD_USER_INPUT", "The reason is longer than 1,000 characters.", "reason"
+    ),
     "program_enrollments_one_open": Face(
         "CONFLICT",
         "This person already has an open enrolment in the program. Withdraw it first, or go on with it.",

@@ -35,6 +35,7 @@ from resolvers.sources import (
     Column,
     Computed,
     ComputedRow,
+    ComputedRows,
     Condition,
     Source,
     Table,
@@ -63,7 +64,7 @@ class FieldModel:
                 return LONG_TEXT_WEIGHT
             case Computed():
                 return COMPUTED_WEIGHT
-            case ComputedRow():
+            case ComputedRow() | ComputedRows():
                 return COMPUTED_ROW_WEIGHT
         return 1
 

@@ -59,6 +59,13 @@ class ComputedRow:
 
 
 @dataclass(frozen=True)
+class ComputedRows:
+    """Objects that the SQL function `function` computes from the whole row, ordered by their `place`."""
+
+    function: str
+
+
+@dataclass(frozen=True)
 class ToOne:
     """The row of another table whose columns (keys) equal columns of this one (values)."""
 
@@ -74,6 +81,7 @@ class ToMany:
     keys: Mapping[str, str]
     order_by: str
     function: str | None = None
+    where: str | None = None
 
 
 @dataclass(frozen=True)
@@ -144,6 +152,7 @@ Source = (
     Column
     | Computed
     | ComputedRow
+    | ComputedRows
     | ToOne
     | ToMany
     | Paged
@@ -217,6 +226,11 @@ def computed_row(function: str, description: str | None = None) -> Any:
     return _field(ComputedRow(function), description)
 
 
+def computed_rows(function: str, description: str | None = None) -> Any:
+    """A list of objects that `function(row)` computes, ordered by their column `place`."""
+    return _field(ComputedRows(function), description)
+
+
 def to_one(
     description: str | None = None, *, where: str | None = None, latest_by: str | None = None, **keys: str
 ) -> Any:
@@ -228,10 +242,18 @@ def to_one(
 
 
 def to_many(
-    description: str | None = None, *, order_by: str, function: str | None = None, **keys: str
+    description: str | None = None,
+    *,
+    order_by: str,
+    function: str | None = None,
+    where: str | None = None,
+    **keys: str,
 ) -> Any:
-    """All rows whose columns equal columns of this one, or that `function()` gives, in one order."""
-    return _field(ToMany(keys, order_by, function), description)
+    """All rows whose columns equal columns of this one, or that `function()` gives, in one order.
+
+    `where` is a further condition, with `{row}` for the rows looked for and `{owner}` for this one.
+    """
+    return _field(ToMany(keys, order_by, function, where), description)
 
 
 def connection(

@@ -9,21 +9,38 @@ from resolvers.model import Model, build
 from schema.audit import AuditQuery
 from schema.communities import CommunityMutation, CommunityQuery
 from schema.courses import CourseMutation, CourseQuery
+from schema.enrollment_moves import EnrollmentMoveMutation, EnrollmentMoveQuery
 from schema.enrollments import EnrollmentMutation, EnrollmentQuery
 from schema.invitations import InvitationMutation, InvitationQuery
 from schema.members import MemberMutation
+from schema.program_structure import ProgramStructureMutation
 from schema.programs import ProgramMutation, ProgramQuery
 from schema.scalars import SCALARS
 
 
 @strawberry.type
-class Query(CommunityQuery, InvitationQuery, ProgramQuery, CourseQuery, EnrollmentQuery, AuditQuery):
+class Query(
+    CommunityQuery,
+    InvitationQuery,
+    ProgramQuery,
+    CourseQuery,
+    EnrollmentQuery,
+    EnrollmentMoveQuery,
+    AuditQuery,
+):
     """Root of everything that reads."""
 
 
 @strawberry.type
 class Mutation(
-    CommunityMutation, MemberMutation, InvitationMutation, ProgramMutation, CourseMutation, EnrollmentMutation
+    CommunityMutation,
+    MemberMutation,
+    InvitationMutation,
+    ProgramMutation,
+    ProgramStructureMutation,
+    CourseMutation,
+    EnrollmentMutation,
+    EnrollmentMoveMutation,
 ):
     """Root of everything that writes. The fields of one operation take place together or not at all."""
 

@@ -8,8 +8,10 @@ from uuid import UUID
 import strawberry
 
 from resolvers.relay import Connection
-from resolvers.sources import changed, connection, equals, mutation, one_of, table, to_one
+from resolvers.sources import changed, connection, equals, mutation, one_of, table, to_many, to_one
 from schema.communities import Member
+from schema.course_assignments import ProgramCourseAssignment
+from schema.enrollment_moves import EnrollmentMove
 
 if TYPE_CHECKING:
     from schema.programs import Program
@@ -37,6 +39,20 @@ class ProgramEnrollment:
     due_at: datetime | None
     completed_at: datetime | None = strawberry.field(description="Never moves once set.")
     withdrawn_at: datetime | None
+    program_version: int = strawberry.field(
+        description="The version of the program that this attempt is about; moves by `moveEnrollments` only."
+    )
+    course_assignments: list[ProgramCourseAssignment] = to_many(
+        "The courses of that version in their order.",
+        order_by="sequence_order",
+        program_id="program_id",
+        version="program_version",
+    )
+    moves: list[EnrollmentMove] = to_many(
+        "Decisions about which version it is in, the latest first. For admins.",
+        order_by="moved_at desc",
+        enrollment_id="id",
+    )
 
 
 @strawberry.input(description="Which enrolments.")

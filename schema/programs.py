@@ -22,8 +22,9 @@ from resolvers.sources import (
     to_one,
 )
 from schema.communities import Member
-from schema.courses import Course
+from schema.course_assignments import CourseGroup, ProgramCourseAssignment
 from schema.enrollments import EnrollmentFilter, ProgramEnrollment
+from schema.program_versions import ProgramVersion
 
 
 @strawberry.enum(description="draft, then published, then archived and back to published.")
@@ -33,16 +34,6 @@ class ProgramStatus(Enum):
     ARCHIVED = strawberry.enum_value(
         "archived", description="Seen by admins and by those who were enrolled; closed."
     )
-
-
-@table("public.program_course_assignments")
-@strawberry.type(description="A course's place in a program.")
-class ProgramCourseAssignment:
-    id: UUID
-    sequence_order: int = strawberry.field(description="Place in the program, from 1.")
-    required: bool = strawberry.field(description="Whether the program is complete only with it.")
-    group: str | None = column("group_name", "Courses of one group stand for each other.")
-    course: Course | None = to_one("Null when the caller may not see it, as a draft.", id="course_id")
 
 
 @table("private.program_stats")
@@ -69,8 +60,18 @@ class Program:
     published_at: datetime | None = strawberry.field(description="When it was first published.")
     archived_at: datetime | None = strawberry.field(description="When it was archived; null unless it is.")
     created_by: Member | None = to_one("Shown to admins, while the person is a member.", user_id="created_by")
+    version: int = strawberry.field(description="The version that new learners get, from 1.")
     course_assignments: list[ProgramCourseAssignment] = to_many(
-        "The courses in their order.", order_by="sequence_order", program_id="id"
+        "The courses of the current version in their order.",
+        order_by="sequence_order",
+        program_id="id",
+        version="version",
+    )
+    course_groups: list[CourseGroup] = to_many(
+        "The groups of the current version by name.", order_by="name", program_id="id", version="version"
+    )
+    versions: list[ProgramVersion] = to_many(
+        "All versions, the newest first.", order_by="version desc", program_id="id"
     )
     enrollments: Connection[ProgramEnrollment] = connection(
         "Enrolments, newest first. End users find their own only.",
@@ -125,6 +126,9 @@ class UpdateProgramInput:
         default=strawberry.UNSET, description="At most 10,000 characters."
     )
     duration_weeks: int | None = strawberry.field(default=strawberry.UNSET, description="1 to 520.")
+    expected_updated_at: datetime | None = strawberry.field(
+        default=strawberry.UNSET, description="Changes nothing unless the program was last changed then."
+    )
 
 
 @strawberry.input
@@ -145,26 +149,6 @@ class RestoreProgramInput:
 @strawberry.input
 class DeleteProgramInput:
     id: UUID
-
-
-@strawberry.input(description="A course in a program; its place in the list is its order.")
-class CourseAssignmentInput:
-    course_id: UUID
-    required: bool = strawberry.field(
-        default=True, description="Whether the program is complete only with it."
-    )
-    group: str | None = strawberry.field(
-        default=strawberry.UNSET,
-        description="Name of a group of courses that stand for each other, up to 100 characters.",
-    )
-
-
-@strawberry.input(
-    description="The whole ordered list of a program's courses; those left out leave the program."
-)
-class AssignCoursesInput:
-    program_id: UUID
-    courses: list[CourseAssignmentInput] = strawberry.field(description="At most 200, each course once.")
 
 
 @strawberry.type
@@ -199,11 +183,6 @@ class DeleteProgramPayload:
 
 
 @strawberry.type
-class AssignCoursesPayload:
-    program: Program | None = changed()
-
-
-@strawberry.type
 class ProgramQuery:
     programs: Connection[Program] = connection(
         "Programs of the community: published ones and those one is enrolled in; for admins, all.",
@@ -222,12 +201,14 @@ class ProgramMutation:
     update_program: UpdateProgramPayload | None = mutation(
         "public.update_program",
         UpdateProgramInput,
-        "Admins. Errors: FORBIDDEN, NOT_FOUND, BAD_USER_INPUT, FAILED_PRECONDITION (archived).",
+        "Admins. Errors: FORBIDDEN, NOT_FOUND, BAD_USER_INPUT, CONFLICT (changed since it was read), "
+        "FAILED_PRECONDITION (archived).",
     )
     publish_program: PublishProgramPayload | None = mutation(
         "public.publish_program",
         PublishProgramInput,
-        "Admins; drafts only. Errors: FORBIDDEN, NOT_FOUND, FAILED_PRECONDITION.",
+        "Admins; drafts only, whose courses are all published. Pins them to their current versions. Errors: FORBIDDEN, "
+        "NOT_FOUND, FAILED_PRECONDITION.",
     )
     archive_program: ArchiveProgramPayload | None = mutation(
         "public.archive_program",
@@ -243,9 +224,4 @@ class ProgramMutation:
         "public.delete_program",
         DeleteProgramInput,
         "Admins; drafts only. Errors: FORBIDDEN, NOT_FOUND, FAILED_PRECONDITION.",
-    )
-    assign_courses: AssignCoursesPayload | None = mutation(
-        "public.assign_courses",
-        AssignCoursesInput,
-        "Admins. Replaces the list. Errors: FORBIDDEN, NOT_FOUND, BAD_USER_INPUT, FAILED_PRECONDITION (archived).",
     )

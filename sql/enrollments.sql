@@ -12,10 +12,13 @@ create table public.program_enrollments (
     completed_at timestamptz,
     withdrawn_at timestamptz,
     updated_at timestamptz not null default now(),
+    program_version integer not null,
     constraint program_enrollments_pkey primary key (community_id, id),
     constraint program_enrollments_attempt_once unique (community_id, program_id, user_id, attempt),
     constraint program_enrollments_program_exists foreign key (community_id, program_id)
     references public.programs (community_id, id) on delete cascade,
+    constraint program_enrollments_version_exists foreign key (community_id, program_id, program_version)
+    references public.program_versions (community_id, program_id, version) on delete cascade,
     constraint program_enrollments_member_exists foreign key (community_id, user_id)
     references public.memberships (community_id, user_id) on delete cascade,
     constraint program_enrollments_status_known
@@ -32,6 +35,8 @@ alter table public.program_enrollments enable row level security;
 alter table public.program_enrollments alter column community_id set (n_distinct = 20);
 comment on table public.program_enrollments is 'A person''s way through a program; a further try is a further row.';
 comment on column public.program_enrollments.attempt is 'Counts a person''s enrolments in one program, from 1.';
+comment on column public.program_enrollments.program_version is
+'The version of the program that this attempt is about; another one only by enrollment_moves.';
 
 create unique index program_enrollments_one_open on public.program_enrollments (community_id, program_id, user_id)
 where status in ('pending', 'active', 'paused');
@@ -95,6 +100,24 @@ $$;
 
 create trigger program_enrollments_begin before insert on public.program_enrollments
 for each row execute function private.begin_enrollment();
+
+-- New learners get the current version and keep it. After the trigger above, which has locked the program.
+create function private.pin_program_version() returns trigger
+volatile
+security definer -- reads the version of the program, whoever enrols; of that program only
+set search_path = ''
+language plpgsql
+as $$
+begin
+    select p.version into new.program_version
+    from public.programs as p
+    where p.community_id = new.community_id and p.id = new.program_id;
+    return new;
+end
+$$;
+
+create trigger program_enrollments_pin_version before insert on public.program_enrollments
+for each row execute function private.pin_program_version();
 
 -- The state machine: pending -> active <-> paused -> completed | withdrawn | expired, and no way back.
 create function private.hold_enrollment_states() returns trigger

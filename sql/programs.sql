@@ -1,4 +1,4 @@
--- Programs, the courses in them, and the life of a program: draft, published, archived and back.
+-- Programs and the life of a program: draft, published, archived and back. What is in them stands in their versions.
 
 create table public.programs (
     id uuid not null default gen_random_uuid(),
@@ -12,6 +12,7 @@ create table public.programs (
     updated_at timestamptz not null default now(),
     published_at timestamptz,
     archived_at timestamptz,
+    version integer not null default 1,
     constraint programs_pkey primary key (community_id, id),
     constraint programs_community_exists foreign key (community_id)
     references public.communities (id) on delete cascade,
@@ -29,6 +30,7 @@ alter table public.programs enable row level security;
 alter table public.programs alter column community_id set (n_distinct = 20);
 comment on table public.programs is 'A path of courses with a beginning and an end.';
 comment on column public.programs.duration_weeks is 'Planned length in weeks, 1 to 520.';
+comment on column public.programs.version is 'The version that new learners get.';
 
 create index programs_title_idx on public.programs (community_id, title, id);
 create index programs_created_at_idx on public.programs (community_id, created_at, id);
@@ -45,6 +47,13 @@ set search_path = ''
 language plpgsql
 as $$
 begin
+    if new.version <> old.version and (
+        (old.status, new.status) is distinct from ('published', 'published') or new.version <> old.version + 1
+    ) then
+        perform private.refuse('412', pg_catalog.format(
+            'Only a published program goes from version %s to %s.', old.version, old.version + 1
+        ));
+    end if;
     if new.status = old.status then
         if old.status = 'archived' and (new.title, new.description, new.duration_weeks)
             is distinct from (old.title, old.description, old.duration_weeks) then
@@ -88,65 +97,6 @@ $$;
 create trigger programs_keep_history before delete on public.programs
 for each row execute function private.keep_programs_with_history();
 
-create table public.program_course_assignments (
-    id uuid not null default gen_random_uuid(),
-    community_id uuid not null default private.get_community_id(),
-    program_id uuid not null,
-    course_id uuid not null,
-    sequence_order integer not null,
-    required boolean not null default true,
-    group_name text,
-    created_at timestamptz not null default now(),
-    constraint program_course_assignments_pkey primary key (community_id, id),
-    -- Lets a community be deleted whole: these rows are gone before the courses ask whether they are in use.
-    constraint program_course_assignments_community_exists foreign key (community_id)
-    references public.communities (id) on delete cascade,
-    constraint program_course_assignments_course_once unique (community_id, program_id, course_id),
-    -- Deferrable: a new order of the whole list passes through states that two courses share a place in.
-    constraint program_course_assignments_place_once unique (community_id, program_id, sequence_order)
-    deferrable initially immediate,
-    constraint program_course_assignments_program_exists foreign key (community_id, program_id)
-    references public.programs (community_id, id) on delete cascade,
-    constraint program_course_assignments_course_exists foreign key (community_id, course_id)
-    references public.courses (community_id, id) on delete restrict,
-    constraint program_course_assignments_order_range check (sequence_order between 1 and 200),
-    constraint program_course_assignments_group_not_blank check (group_name ~ '[^[:space:][:cntrl:]\u0080-\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]'),
-    constraint program_course_assignments_group_length check (char_length(group_name) <= 100)
-);
-alter table public.program_course_assignments enable row level security;
-alter table public.program_course_assignments alter column community_id set (n_distinct = 20);
-comment on table public.program_course_assignments is 'The courses of a program in their order.';
-
-create index program_course_assignments_course_idx on public.program_course_assignments (community_id, course_id);
-
-create function private.keep_archived_assignments() returns trigger
-volatile
-security definer -- locks the program for as long as its courses change; looks at that program only
-set search_path = ''
-language plpgsql
-as $$
-declare
-    program_status text;
-begin
-    -- The lock makes an archiving at the same moment wait, or this one see it.
-    select p.status into program_status
-    from public.programs as p
-    where p.community_id = coalesce(new.community_id, old.community_id)
-        and p.id = coalesce(new.program_id, old.program_id)
-    for share;
-    if program_status = 'archived' and exists (
-        select from public.communities as c where c.id = coalesce(new.community_id, old.community_id)
-    ) then
-        perform private.refuse('412', 'The program is archived. Restore it before you change its courses.');
-    end if;
-    return coalesce(new, old);
-end
-$$;
-
-create trigger program_course_assignments_keep_archived
-before insert or update or delete on public.program_course_assignments
-for each row execute function private.keep_archived_assignments();
-
 -- What mutations do. They run as the caller, under the policies; each takes the GraphQL input with its names in
 -- snake case, and returns the id of what it changed.
 
@@ -164,6 +114,38 @@ begin
         perform private.refuse('404', 'There is no program with this id in your community.');
     end if;
     return program;
+end
+$$;
+
+-- One change at a time in a community decides which versions of courses go into which versions of programs: a course
+-- that is published meanwhile finds every program that uses it. Taken before any row is locked.
+create function private.lock_program_structures(community uuid) returns void
+volatile
+set search_path = ''
+language plpgsql
+as $$
+begin
+    perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('programs of ' || community::text, 0));
+end
+$$;
+
+-- Ends a change that was made up from a program as it was earlier, for what somebody else has done since would be lost.
+create function private.require_as_expected(program public.programs, input jsonb) returns void
+stable
+set search_path = ''
+language plpgsql
+as $$
+begin
+    if program.version <> (input ->> 'expected_version')::integer then
+        perform private.refuse('409', pg_catalog.format(
+            'The program is at version %s now: somebody else has changed it. Read it again and repeat.', program.version
+        ), 'expectedVersion');
+    elsif program.updated_at <> (input ->> 'expected_updated_at')::timestamptz then
+        perform private.refuse('409', pg_catalog.format(
+            'The program was changed at %s, after what you have read. Read it again and repeat.',
+            pg_catalog.to_char(program.updated_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+        ), 'expectedUpdatedAt');
+    end if;
 end
 $$;
 
@@ -191,6 +173,7 @@ language plpgsql
 as $$
 declare
     program_id uuid := (input ->> 'id')::uuid;
+    program public.programs;
 begin
     -- What the input does not name keeps its value; what it names as null is cleared.
     update public.programs as p
@@ -200,9 +183,13 @@ begin
         duration_weeks = case
             when input ? 'duration_weeks' then (input ->> 'duration_weeks')::integer else p.duration_weeks
         end
-    where p.id = program_id and p.status <> 'archived';
+    where p.id = program_id and p.status <> 'archived'
+        and coalesce(p.updated_at = (input ->> 'expected_updated_at')::timestamptz, true);
     if not found then
-        perform private.program_for_change(program_id);
+        program := private.program_for_change(program_id);
+        if program.status <> 'archived' then
+            perform private.require_as_expected(program, input);
+        end if;
         perform private.refuse('412', 'The program is archived. Restore it before you change it.');
     end if;
     return program_id;
@@ -215,8 +202,11 @@ set search_path = ''
 language plpgsql
 as $$
 declare
-    program public.programs := private.program_for_change(program_id);
+    program public.programs;
 begin
+    perform private.require_community_admin();
+    perform private.lock_program_structures(private.get_community_id());
+    program := private.program_for_change(program_id);
     if program.status <> from_status then
         perform private.refuse('412', pg_catalog.format(
             'The program is in state %s; only from %s can it become %s.', program.status, from_status, to_status
@@ -259,57 +249,6 @@ begin
             'Only drafts can be deleted; this program is %s. Archive it instead.', program.status
         ));
     end if;
-    return program.id;
-end
-$$;
-
--- The whole list at once, in its order: courses that are not named leave the program, those kept keep their id.
-create function public.assign_courses(input jsonb) returns uuid
-volatile
-set search_path = ''
-language plpgsql
-as $$
-declare
-    program public.programs := private.program_for_change((input ->> 'program_id')::uuid);
-    wanted jsonb := input -> 'courses';
-    unknown integer;
-begin
-    if pg_catalog.jsonb_typeof(wanted) is distinct from 'array' then
-        perform private.refuse('400', 'Give the whole list of courses; an empty one removes them all.', 'courses');
-    end if;
-    if pg_catalog.jsonb_array_length(wanted) > 200 then
-        perform private.refuse('400', 'A program has at most 200 courses.', 'courses');
-    end if;
-    select w.place - 1 into unknown
-    from pg_catalog.jsonb_array_elements(wanted) with ordinality as w (course, place)
-    where not exists (select from public.courses as c where c.id = (w.course ->> 'course_id')::uuid)
-    order by w.place
-    limit 1;
-    if found then
-        perform private.refuse(
-            '404', 'There is no course with this id in your community.', pg_catalog.format('courses.%s.courseId', unknown)
-        );
-    end if;
-    if (
-        select count(*) > count(distinct (w ->> 'course_id')::uuid)
-        from pg_catalog.jsonb_array_elements(wanted) as w
-    ) then
-        perform private.refuse('400', 'A course can be in a program only once.', 'courses');
-    end if;
-
-    set constraints public.program_course_assignments_place_once deferred;
-    delete from public.program_course_assignments as a
-    where a.program_id = program.id
-        and a.course_id not in (
-            select (w ->> 'course_id')::uuid from pg_catalog.jsonb_array_elements(wanted) as w
-        );
-    insert into public.program_course_assignments as a (program_id, course_id, sequence_order, required, group_name)
-    select program.id, (w.course ->> 'course_id')::uuid, w.place,
-        coalesce((w.course ->> 'required')::boolean, true), w.course ->> 'group'
-    from pg_catalog.jsonb_array_elements(wanted) with ordinality as w (course, place)
-    on conflict on constraint program_course_assignments_course_once do update
-    set sequence_order = excluded.sequence_order, required = excluded.required, group_name = excluded.group_name;
-    set constraints public.program_course_assignments_place_once immediate;
     return program.id;
 end
 $$;

@@ -137,18 +137,35 @@ select
     case when status = 'archived' then '2025-05-01'::timestamptz end
 from program;
 
-insert into public.program_course_assignments (community_id, program_id, course_id, sequence_order)
-select community_id, id, pg_temp.key('course', place * 100000 + 1 + mod(n + turn * 7, courses)), turn
+insert into public.program_versions (community_id, program_id, version, published_at)
+select community_id, id, 1, case when status <> 'draft' then '2025-04-01'::timestamptz end from program;
+
+insert into public.program_course_groups (community_id, program_id, version, name)
+select community_id, id, 1, 'Group ' || turn from program, generate_series(1, 2) as turn;
+
+insert into public.program_course_assignments (
+    community_id, program_id, course_id, sequence_order, group_name, course_version
+)
+select community_id, id, pg_temp.key('course', place * 100000 + 1 + mod(n + turn * 7, courses)), turn,
+    'Group ' || 1 + mod(turn, 2), case when status <> 'draft' then 1 end
 from program, generate_series(1, least(4, courses)) as turn;
+
+insert into public.program_course_prerequisites (community_id, program_id, course_id, prerequisite_id)
+select a.community_id, a.program_id, a.course_id, b.course_id
+from program as p
+join public.program_course_assignments as a on a.community_id = p.community_id and a.program_id = p.id
+join public.program_course_assignments as b
+    on b.community_id = a.community_id and b.program_id = a.program_id and b.sequence_order < a.sequence_order;
 """
 
 # Twenty people a program, and 600 in a few. The learner is in every fifteenth of Alpha's.
 _ENROLLMENTS = """
 insert into public.program_enrollments (
-    community_id, program_id, user_id, status, enrolled_at, completed_at, withdrawn_at
+    community_id, program_id, program_version, user_id, status, enrolled_at, completed_at, withdrawn_at
 )
 select
-    p.community_id, p.id, pg_temp.key('person', p.place * 100000 + 1 + mod(p.n * 13 + turn * 7, p.members)), s.status,
+    p.community_id, p.id, 1,
+    pg_temp.key('person', p.place * 100000 + 1 + mod(p.n * 13 + turn * 7, p.members)), s.status,
     '2025-06-01'::timestamptz + (turn * 1000 + p.n) * interval '1 minute',
     case s.status when 'completed' then '2026-09-01'::timestamptz end,
     case s.status when 'withdrawn' then '2026-09-01'::timestamptz end
@@ -162,8 +179,8 @@ from program as p,
     ) as s (status)
 where p.status <> 'draft';
 
-insert into public.program_enrollments (community_id, program_id, user_id, enrolled_at)
-select community_id, id, %(learner)s, '2025-06-01'::timestamptz + n * interval '10 hours'
+insert into public.program_enrollments (community_id, program_id, program_version, user_id, enrolled_at)
+select community_id, id, 1, %(learner)s, '2025-06-01'::timestamptz + n * interval '10 hours'
 from program
 where place = 1 and mod(n, 15) = 7;
 """

@@ -20,7 +20,9 @@ from tests.cast import (
     DROPPED_BLOCK,
     ENROLLMENT,
     INVITATION,
+    KEPT_ENROLLMENT,
     LEARNER,
+    MOVE,
     OPEN_TO_ALL,
     OTHER_PEER,
     PEER,
@@ -29,6 +31,7 @@ from tests.cast import (
     SECOND_COURSE,
     SUPER_ADMIN,
     SUSPENDED,
+    UNFINISHED,
 )
 
 
@@ -193,6 +196,55 @@ def _program_course_assignments() -> list[Record]:
     ]
 
 
+def _program_versions() -> list[Record]:
+    return [
+        Record(
+            "public.program_versions",
+            f"of a {state} program",
+            f"program_id = '{program}' and version = 1",
+            f"(program_id, version) values ('{program}', 2)",
+            """completion_criteria = '{"group": "New"}'""",
+        )
+        for state, program in (("draft", DRAFT), ("published", PUBLISHED))
+    ]
+
+
+def _program_course_groups() -> list[Record]:
+    return [
+        Record(
+            "public.program_course_groups",
+            f"of a {state} program",
+            f"program_id = '{program}'",
+            f"(program_id, name) values ('{program}', 'New')",
+            "at_least = 2",
+        )
+        for state, program in (("draft", UNFINISHED), ("published", PUBLISHED))
+    ]
+
+
+def _program_course_prerequisites() -> list[Record]:
+    columns = "(program_id, course_id, prerequisite_id)"
+    return [
+        Record(
+            "public.program_course_prerequisites",
+            f"of a {state} program",
+            f"program_id = '{program}'",
+            f"{columns} values ('{program}', '{course}', '{prerequisite}')",
+            f"prerequisite_id = '{SECOND_COURSE}'",
+        )
+        for state, program, course, prerequisite in (
+            ("draft", UNFINISHED, SECOND_COURSE, COURSE),
+            ("published", PUBLISHED, COURSE, SECOND_COURSE),
+        )
+    ]
+
+
+def _enrollment_moves() -> list[Record]:
+    columns = "(enrollment_id, from_version, to_version, mode, reason)"
+    insert = f"{columns} values ('{KEPT_ENROLLMENT}', 1, 2, 'carry_over', 'New')"
+    return [Record("public.enrollment_moves", "any", f"id = '{MOVE}'", insert, "reason = 'New'")]
+
+
 def _program_enrollments() -> list[Record]:
     open_one = "(program_id, user_id) values ('{}', '{}')"
     completed = f"(program_id, status, completed_at) values ('{OPEN_TO_ALL}', 'completed', now())"
@@ -236,6 +288,10 @@ RECORDS = (
     *_blocks(),
     *_programs(),
     *_program_course_assignments(),
+    *_program_versions(),
+    *_program_course_groups(),
+    *_program_course_prerequisites(),
     *_program_enrollments(),
     *_audit(),
+    *_enrollment_moves(),
 )

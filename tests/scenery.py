@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 from psycopg import sql
@@ -39,15 +39,30 @@ _PROGRAMS = (
     (ALPHA, cast.OPEN_TO_ALL, "Spring", "published"),
     (ALPHA, cast.ARCHIVED, "Winter", "published"),  # archived once people have been enrolled
     (ALPHA, cast.ARCHIVED_UNSEEN, "Old winter", "published"),
+    (ALPHA, cast.UNFINISHED, "Next year", "draft"),
+    (ALPHA, cast.RENEWED, "Evergreen", "published"),
     (BETA, cast.OTHER_DRAFT, "Autumn", "draft"),
     (BETA, cast.OTHER_PUBLISHED, "Summer", "published"),
 )
 _ASSIGNMENTS = (
-    (cast.ASSIGNMENT, ALPHA, cast.PUBLISHED, cast.COURSE, 1),
-    (cast.NEXT_ASSIGNMENT, ALPHA, cast.PUBLISHED, cast.SECOND_COURSE, 2),
-    (cast.ARCHIVED_ASSIGNMENT, ALPHA, cast.ARCHIVED_UNSEEN, cast.COURSE, 1),
-    (cast.DRAFT_ASSIGNMENT, ALPHA, cast.DRAFT, cast.DRAFT_COURSE, 1),
-    (cast.OTHER_ASSIGNMENT, BETA, cast.OTHER_PUBLISHED, cast.OTHER_COURSE, 1),
+    (cast.ASSIGNMENT, ALPHA, cast.PUBLISHED, cast.COURSE, 1, None),
+    (cast.NEXT_ASSIGNMENT, ALPHA, cast.PUBLISHED, cast.SECOND_COURSE, 2, "Core"),
+    (cast.ARCHIVED_ASSIGNMENT, ALPHA, cast.ARCHIVED_UNSEEN, cast.COURSE, 1, None),
+    (cast.DRAFT_ASSIGNMENT, ALPHA, cast.DRAFT, cast.SECOND_COURSE, 1, None),
+    (uuid4(), ALPHA, cast.UNFINISHED, cast.DRAFT_COURSE, 1, None),
+    (uuid4(), ALPHA, cast.UNFINISHED, cast.COURSE, 2, "Core"),
+    (uuid4(), ALPHA, cast.UNFINISHED, cast.SECOND_COURSE, 3, "Core"),
+    (uuid4(), ALPHA, cast.RENEWED, cast.COURSE, 1, None),
+    (cast.OTHER_ASSIGNMENT, BETA, cast.OTHER_PUBLISHED, cast.OTHER_COURSE, 1, "Core"),
+)
+_GROUPS = (
+    (ALPHA, cast.PUBLISHED, "Core"),
+    (ALPHA, cast.UNFINISHED, "Core"),
+    (BETA, cast.OTHER_PUBLISHED, "Core"),
+)
+_PREREQUISITES = (
+    (ALPHA, cast.PUBLISHED, cast.SECOND_COURSE, cast.COURSE),
+    (ALPHA, cast.UNFINISHED, cast.COURSE, cast.DRAFT_COURSE),
 )
 _ENROLLMENTS = (
     (cast.ENROLLMENT, ALPHA, cast.PUBLISHED, cast.LEARNER),
@@ -134,8 +149,11 @@ def _blocks() -> Rows:
 def _programs(connection: psycopg.Connection) -> None:
     programs = [(*program, _published_at(program[-1])) for program in _PROGRAMS]
     _insert(connection, "public.programs", "community_id, id, title, status, published_at", programs)
-    columns = "id, community_id, program_id, course_id, sequence_order"
+    columns = "id, community_id, program_id, course_id, sequence_order, group_name"
     _insert(connection, "public.program_course_assignments", columns, _ASSIGNMENTS)
+    _insert(connection, "public.program_course_groups", "community_id, program_id, name", _GROUPS)
+    columns = "community_id, program_id, course_id, prerequisite_id"
+    _insert(connection, "public.program_course_prerequisites", columns, _PREREQUISITES)
 
 
 def _published_at(status: str) -> datetime | None:
@@ -148,6 +166,22 @@ def _enrollments(connection: psycopg.Connection) -> None:
     _set_status(connection, "program_enrollments", "withdrawn", cast.PEER_WITHDRAWN)
     _enroll(connection, [(cast.PEER_ENROLLMENT, ALPHA, cast.PUBLISHED, cast.PEER)])
     _set_status(connection, "programs", "archived", cast.ARCHIVED, cast.ARCHIVED_UNSEEN)
+    _renewed(connection)
+
+
+def _renewed(connection: psycopg.Connection) -> None:
+    """A program that goes on without one who is in it."""
+    _enroll(connection, [(cast.KEPT_ENROLLMENT, ALPHA, cast.RENEWED, cast.TRAVELLER)])
+    _insert(
+        connection, "public.program_versions", "community_id, program_id, version", [(ALPHA, cast.RENEWED, 2)]
+    )
+    columns = "community_id, program_id, version, course_id, sequence_order"
+    assignments = [(ALPHA, cast.RENEWED, 2, cast.SECOND_COURSE, 1)]
+    _insert(connection, "public.program_course_assignments", columns, assignments)
+    connection.execute("update public.programs set version = 2 where id = %s", (cast.RENEWED,))
+    columns = "community_id, id, enrollment_id, from_version, to_version, mode, reason"
+    move = (ALPHA, cast.MOVE, cast.KEPT_ENROLLMENT, 1, 2, "keep", "nearly done")
+    _insert(connection, "public.enrollment_moves", columns, [move])
 
 
 def _enroll(connection: psycopg.Connection, enrollments: Rows) -> None:

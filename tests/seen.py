@@ -7,6 +7,7 @@ from tests.people import Person
 TENANT_TABLES = (
     *("memberships", "invitations", "courses", "course_versions", "block_identities", "blocks"),
     *("programs", "program_course_assignments", "program_enrollments"),
+    *("program_versions", "program_course_groups"),
     "audit_entries",
 )
 SEEN = " union all ".join(f"select '{table}', community_id from public.{table}" for table in TENANT_TABLES)

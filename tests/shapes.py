@@ -28,6 +28,8 @@ DEEPEST = 3
 INNER_FIRST = 10
 
 IDS = {"program": crowd.PROGRAM, "course": crowd.COURSE, "exportCourse": crowd.COURSE}
+# Of root fields that a function answers.
+ARGUMENTS = {"previewMove": {"programId": f'"{cast.RENEWED}"', "fromVersion": "1"}}
 # What many rows of Alpha have, and what few or none have, where the values are not listed by an enum.
 FREQUENT = {
     "search": "e",
@@ -280,7 +282,7 @@ class _Writer:
         return f"{name}{arguments} {{ {inside} }}"
 
     def _arguments(self, name: str, asked: GraphQLField, *, last: bool) -> str:
-        given = {}
+        given = dict(ARGUMENTS.get(name, {}))
         if "id" in asked.args:
             given["id"] = f'"{IDS[name]}"'
         if "first" in asked.args:

@@ -20,12 +20,17 @@ REVIEWED = {
         "invitations_invited_by_idx",  # is what deleting a person needs
         "memberships_user_id_idx",  # finds the communities of a person, and is what deleting a person needs
         "programs_created_by_idx",  # is what deleting a person needs
+        "program_versions_created_by_idx",  # the same
     },
     "references are indexed": {
         "courses_version_exists",  # the primary key leads to the one course
         "blocks_version_exists",  # the primary key leads to the one version
         "blocks_parent_exists",  # the index has all blocks that have a parent
         "blocks_identity_exists",  # the primary key leads to the one course, and only that takes identities with it
+        "programs_version_exists",  # the primary key leads to the one program
+        # The index of a program's enrolments leads to them; a version goes only with its program. One more index that
+        # begins so, and the planner would take it for what leads to one person.
+        "program_enrollments_version_exists",
     },
     # The wall is for every role, so that each may be stopped by it; these are its questions, all about the caller.
     "signed out, one may only ask who one is": {

@@ -53,6 +53,11 @@ UNREACHABLE = {
         "programs_creator_exists",
         "program_course_assignments_pkey",
         "program_course_assignments_community_exists",
+        "program_course_assignments_course_version_exists",
+        "program_versions_community_exists",
+        "program_versions_creator_exists",
+        "program_enrollments_version_exists",
+        "enrollment_moves_pkey",
         "program_enrollments_pkey",
         "program_enrollments_attempt_positive",
         "program_enrollments_enrolled_at_sane",
@@ -60,11 +65,17 @@ UNREACHABLE = {
     "the audit log, which only triggers and the sealing write": {
         name for name in re.findall(r"constraint (\w+)", SQL) if name.startswith("audit_")
     },
+    "constraint triggers, which speak for themselves": {
+        "program_versions_finish",
+        "programs_close_imported_version",
+    },
     "states, which the triggers refuse first": {
         "memberships_status_known",
         "programs_status_known",
         "programs_published_at_known",
         "programs_archived_at_known",
+        "programs_version_exists",
+        "program_versions_version_positive",
         "program_enrollments_status_known",
         "program_enrollments_completed_at_known",
         "program_enrollments_withdrawn_at_known",

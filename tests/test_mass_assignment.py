@@ -11,15 +11,23 @@ INSERTED = {
     "communities": {"slug", "name", "time_zone"},
     "invitations": {"email", "display_name", "role"},
     "programs": {"title", "description", "duration_weeks"},
-    "program_course_assignments": {"program_id", "course_id", "sequence_order", "required", "group_name"},
+    "program_course_assignments": {
+        *("program_id", "course_id", "sequence_order", "required", "group_name", "version"),
+    },
+    "program_versions": {"program_id", "version", "completion_criteria"},
+    "program_course_groups": {"program_id", "version", "name", "at_least"},
+    "program_course_prerequisites": {"program_id", "version", "course_id", "prerequisite_id"},
+    "enrollment_moves": {"enrollment_id", "from_version", "to_version", "mode", "reason"},
     "program_enrollments": {"program_id", "user_id", "due_at"},
 }
 UPDATED = {
     "communities": {"name", "time_zone"},
     "memberships": {"role", "status", "suspension_reason"},
     "invitations": {"display_name", "role"},
-    "programs": {"title", "description", "duration_weeks", "status"},
+    "programs": {"title", "description", "duration_weeks", "status", "version"},
     "program_course_assignments": {"sequence_order", "required", "group_name"},
+    "program_versions": {"completion_criteria"},
+    "program_course_groups": {"at_least"},
     "program_enrollments": {"status", "due_at"},
 }
 REFUSED = "42501: permission denied for table {}"

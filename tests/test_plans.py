@@ -77,6 +77,13 @@ MUTATIONS: Mapping[str, Any] = {
     "restoreCourse": {"id": crowd.ARCHIVED_COURSE},
     "deleteCourse": {"id": crowd.DRAFT_COURSE},
     "discardCourseVersion": {"id": crowd.COURSE},
+    "cloneProgram": {"id": crowd.PROGRAM},
+    "moveEnrollments": {
+        "programId": cast.RENEWED,
+        "fromVersion": 1,
+        "mode": "CARRY_OVER",
+        "reason": "Newer",
+    },
     "enroll": {"programId": cast.OPEN_TO_ALL, "userId": cast.LEARNER.id},
     "withdrawEnrollment": {"id": cast.ENROLLMENT},
 }
@@ -238,7 +245,7 @@ BREAKAGES = {
     ),
     "no index leads to what belongs to a row": (
         "alter table public.program_course_assignments drop constraint program_course_assignments_place_once,"
-        " drop constraint program_course_assignments_course_once",
+        " drop constraint program_course_assignments_course_once cascade",
         *("programs.courseAssignments", "admin", "of program_course_assignments"),
     ),
     "no index leads to what happened to a thing": (

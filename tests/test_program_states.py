@@ -106,6 +106,6 @@ def test_a_person_is_deleted_with_their_enrolments_and_not_with_their_programs(d
         connection.execute("update public.programs set created_by = %s", (cast.LEARNER.id,))
         connection.execute("delete from auth.users where id = %s", (cast.LEARNER.id,))
 
-        assert connection.execute("select count(*) from public.programs").fetchone() == (7,)
+        assert connection.execute("select count(*) from public.programs").fetchone() == (9,)
         mine = "select from public.program_enrollments where user_id = %s"
         assert connection.execute(mine, (cast.LEARNER.id,)).fetchall() == []

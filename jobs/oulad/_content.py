@@ -53,6 +53,42 @@ COURSE_VERSIONS = Table(
     """,
 )
 
+# What learners are in does not change: a program that is published gets a new version when it gets a new course.
+_FIND_GROWING_PROGRAMS = Step(
+    """
+    create temporary table growing_programs on commit drop as
+    select p.community_id, p.id as program_id
+    from public.programs as p
+    join public.program_versions as v
+        on v.community_id = p.community_id and v.program_id = p.id and v.version = p.version
+    where v.published_at is not null and exists (
+        select from staged_program_course_assignments as s
+        where s.community_id = p.community_id and s.program_id = p.id and not exists (
+            select from public.program_course_assignments as a
+            where a.community_id = s.community_id and a.program_id = s.program_id and a.course_id = s.course_id
+        )
+    )
+    """
+)
+
+_BEGIN_VERSIONS = Step(
+    """
+    select private.copy_current_versions(community_id, array_agg(program_id))
+    from growing_programs
+    group by community_id
+    """
+)
+
+_MAKE_VERSIONS_CURRENT = Step(
+    """
+    update public.programs as p
+    set version = p.version + 1
+    from growing_programs as g
+    where p.community_id = g.community_id and p.id = g.program_id
+    """,
+    "programs got a new version, with courses that are new",
+)
+
 # A course that comes later goes last: the order of the others may be somebody's choice by now.
 # No "on conflict": in an archived program, a trigger before the insert would refuse even what is there.
 ASSIGNMENTS = Table(
@@ -61,21 +97,25 @@ ASSIGNMENTS = Table(
     ("community_id", "id", "program_id", "course_id", "sequence_order"),
     """
     insert into public.program_course_assignments
-        (community_id, id, program_id, course_id, sequence_order, required, group_name)
+        (community_id, id, program_id, version, course_id, sequence_order, required, group_name)
     select
-        s.community_id, s.id, s.program_id, s.course_id,
+        s.community_id, s.id, s.program_id, p.version + (g.program_id is not null)::integer, s.course_id,
         row_number() over (partition by s.community_id order by s.sequence_order) + (
             select coalesce(max(a.sequence_order), 0)
             from public.program_course_assignments as a
-            where a.community_id = s.community_id and a.program_id = s.program_id
+            where a.community_id = s.community_id and a.program_id = s.program_id and a.version = p.version
         ),
         false, 'presentation'
     from staged_program_course_assignments as s
+    join public.programs as p on p.community_id = s.community_id and p.id = s.program_id
+    left join growing_programs as g on g.community_id = s.community_id and g.program_id = s.program_id
     where not exists (
         select from public.program_course_assignments as a
         where a.community_id = s.community_id and a.program_id = s.program_id and a.course_id = s.course_id
     )
     """,
+    before=(_FIND_GROWING_PROGRAMS, _BEGIN_VERSIONS),
+    after=(_MAKE_VERSIONS_CURRENT,),
 )
 
 # A block that somebody has taken out of a course since stays out, and nothing goes into a section that did.
