@@ -40,7 +40,7 @@ private.keep_closed_versions(),
 private.close_program_version(uuid, uuid, integer),
 private.copy_current_versions(uuid, uuid[]),
 private.renew_program_versions(uuid, uuid[]),
-private.outdated_programs(uuid, uuid),
+private.outdated_programs(uuid, uuid[]),
 private.close_current_version(),
 private.follow_course_versions()
 from public, anon, authenticated, service_role;

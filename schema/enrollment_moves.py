@@ -133,6 +133,9 @@ class MoveEnrollmentsPayload:
     to_version: int = changed_value("to_version")
     moved: int = changed_value("moved", "How many enrolments are in the newer version now; 0 for KEEP.")
     decided: int = changed_value("decided", "About how many enrolments the decision was written down.")
+    remaining: int = changed_value(
+        "remaining", "How many it was not yet written down about: repeat the mutation until there are none."
+    )
     differences: list[VersionDifference] = changed_rows(
         "private.move_differences", "Courses in their new order, then groups by name, then criteria."
     )
@@ -156,7 +159,8 @@ class EnrollmentMoveMutation:
     move_enrollments: MoveEnrollmentsPayload | None = mutation(
         "public.move_enrollments",
         MoveEnrollmentsInput,
-        "Admins. Moves open enrolments to a newer version of their program, or writes down that they stay. Errors: "
+        "Admins. Moves open enrolments to a newer version of their program, or writes down that they stay; 20,000 at "
+        "once, those that began first, and tells how many remain. Errors: "
         "FORBIDDEN, NOT_FOUND, BAD_USER_INPUT (no such versions, no reason), FAILED_PRECONDITION (an enrolment that is "
         "named is not open, or in another version).",
     )

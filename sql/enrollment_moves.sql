@@ -205,6 +205,7 @@ $$;
 create function private.version_differences(program uuid, from_version integer, to_version integer)
 returns table (place integer, kind text, course_id uuid, group_name text, before jsonb, after jsonb)
 stable
+rows 20
 set search_path = ''
 language plpgsql
 as $$
@@ -240,7 +241,6 @@ begin
     )
     select pg_catalog.row_number() over (order by d.part, d.nth, d.course_id, d.group_name)::integer,
         d.what || case
-            when d.what = 'criteria' then '_changed'
             when d.before is null then '_added'
             when d.after is null then '_removed'
             else '_changed'
@@ -254,6 +254,7 @@ $$;
 create function private.preview_differences(preview private.move_preview)
 returns table (place integer, kind text, course_id uuid, group_name text, before jsonb, after jsonb)
 stable
+rows 20
 set search_path = ''
 language plpgsql
 as $$
@@ -266,6 +267,7 @@ $$;
 create function private.move_differences(told jsonb)
 returns table (place integer, kind text, course_id uuid, group_name text, before jsonb, after jsonb)
 stable
+rows 20
 set search_path = ''
 language plpgsql
 as $$
@@ -278,7 +280,29 @@ begin
 end
 $$;
 
--- Decides about all open enrolments in a version, or about some of them.
+-- The enrolments that a move is still to decide about: the open ones that are in the version and not kept there yet.
+create function private.undecided_enrollments(
+    program uuid, from_version integer, to_version integer, mode text, wanted uuid[]
+) returns setof public.program_enrollments
+volatile -- else it would not see what the statement before it in the same function has moved
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return query
+    select e.*
+    from public.program_enrollments as e
+    where e.program_id = program and e.program_version = from_version
+        and e.status in ('pending', 'active', 'paused') and (wanted is null or e.id = any (wanted))
+        and (mode <> 'keep' or not exists (
+            select from public.enrollment_moves as m
+            where m.community_id = e.community_id and m.enrollment_id = e.id and m.mode = 'keep'
+                and m.from_version = e.program_version and m.to_version = undecided_enrollments.to_version
+        ));
+end
+$$;
+
+-- Decides about the open enrolments in a version, or about some of them; 20,000 at the most, so that it ends in time.
 create function public.move_enrollments(input jsonb) returns jsonb
 volatile
 set search_path = ''
@@ -288,19 +312,31 @@ declare
     move record;
     wanted uuid[];
     decided bigint;
+    remaining bigint;
 begin
     select v.* into move from private.versions_of_move(input) as v;
     wanted := private.enrollments_of_move(input);
-    insert into public.enrollment_moves (enrollment_id, from_version, to_version, mode, reason)
-    select e.id, move.from_version, move.to_version, input ->> 'mode', input ->> 'reason'
+    insert into public.enrollment_moves (community_id, enrollment_id, from_version, to_version, mode, reason)
+    select e.community_id, e.id, move.from_version, move.to_version, input ->> 'mode', input ->> 'reason'
     from public.program_enrollments as e
     where e.program_id = move.program_id and e.program_version = move.from_version
-        and e.status in ('pending', 'active', 'paused') and (wanted is null or e.id = any (wanted))
+        and e.status in ('pending', 'active', 'paused') and e.id in (
+            select u.id
+            from private.undecided_enrollments(
+                move.program_id, move.from_version, move.to_version, input ->> 'mode', wanted
+            ) as u
+            order by u.enrolled_at, u.id
+            limit 20000
+        )
     -- One who leaves at the same moment is waited for, and not moved.
-    for update;
+    for update of e;
     get diagnostics decided = row_count;
+    select count(*) into remaining
+    from private.undecided_enrollments(
+        move.program_id, move.from_version, move.to_version, input ->> 'mode', wanted
+    );
     return pg_catalog.to_jsonb(move) || pg_catalog.jsonb_build_object(
-        'mode', input ->> 'mode', 'decided', decided,
+        'mode', input ->> 'mode', 'decided', decided, 'remaining', remaining,
         'moved', case when input ->> 'mode' = 'keep' then 0 else decided end
     );
 end

@@ -292,9 +292,9 @@ begin
 end
 $$;
 
--- Which of these programs' current versions, or of all for null, have another version of a course than new learners
--- of the course get; locked, in the order of their ids.
-create function private.outdated_programs(community uuid, program uuid default null) returns uuid[]
+-- Which of these programs are published and have another version of a course than new learners of the course get;
+-- locked, in the order of their ids.
+create function private.outdated_programs(community uuid, programs uuid[]) returns uuid[]
 volatile
 set search_path = ''
 language plpgsql
@@ -303,7 +303,7 @@ begin
     return array(
         select p.id
         from public.programs as p
-        where p.community_id = community and p.status = 'published' and (program is null or p.id = program)
+        where p.community_id = community and p.id = any (programs) and p.status = 'published'
             and exists (
                 select from public.program_course_assignments as a
                 join public.courses as c on c.community_id = a.community_id and c.id = a.course_id
@@ -326,7 +326,7 @@ begin
     if tg_op = 'UPDATE' and old.status = 'archived' then
         -- Courses went on while the program was away.
         perform private.renew_program_versions(
-            new.community_id, private.outdated_programs(new.community_id, new.id)
+            new.community_id, private.outdated_programs(new.community_id, array[new.id])
         );
     elsif tg_op = 'UPDATE' and new.status = 'published' or exists (
         select from public.program_versions as v
@@ -357,16 +357,22 @@ language plpgsql
 as $$
 declare
     community uuid;
+    courses uuid[];
 begin
-    for community in
-        select distinct n.community_id
+    for community, courses in
+        select n.community_id, pg_catalog.array_agg(n.id)
         from courses_now as n
         join courses_before as b on b.community_id = n.community_id and b.id = n.id
         where (n.version, n.status) is distinct from (b.version, b.status)
+        group by n.community_id
         order by n.community_id
     loop
         perform private.lock_program_structures(community);
-        perform private.renew_program_versions(community, private.outdated_programs(community));
+        perform private.renew_program_versions(community, private.outdated_programs(community, array(
+            select distinct a.program_id
+            from public.program_course_assignments as a
+            where a.community_id = community and a.course_id = any (courses)
+        )));
     end loop;
     return null;
 end

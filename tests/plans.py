@@ -82,7 +82,8 @@ def _run(connection: Connection, statement: Statement, mode: str, *, explain: bo
         parts += [sql.SQL("savepoint before"), _EXPLAIN.format(execution), sql.SQL("rollback to before")]
     cursor = connection.execute(sql.SQL("; ").join([*parts, _COUNTERS, execution, _COUNTERS]))
     answers = [result.fetchall() for result in cursor.results() if result.description]
-    before, ((value,),), after = answers[-3:]
+    before, found, after = answers[-3:]
+    value = found[0][0] if found else None
     plan: Node = answers[0][0][0][0]["Plan"] if explain else {}
     return Ran(value, _numbers("calls", before, after), _numbers("reads", before, after), plan)
 

@@ -15,7 +15,7 @@ VERSIONS = """query ($id: UUID!) { program(id: $id) { version status versions { 
 CLONE = """mutation ($input: CloneProgramInput!) { cloneProgram(input: $input) { program {
     id title status version courseAssignments { courseVersion course { id } prerequisites { course { id } } }
     courseGroups { name atLeast } versions { completionCriteria } } } }"""
-MOVE = """mutation ($input: MoveEnrollmentsInput!) { moveEnrollments(input: $input) { moved decided
+MOVE = """mutation ($input: MoveEnrollmentsInput!) { moveEnrollments(input: $input) { moved decided remaining
     fromVersion toVersion program { id } differences { kind group before after course { id } } } }"""
 PREVIEW = """query ($program: UUID!, $from: Int!, $to: Int, $ids: [UUID!]) {
     previewMove(programId: $program, fromVersion: $from, toVersion: $to, enrollmentIds: $ids) {

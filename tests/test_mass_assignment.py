@@ -17,7 +17,7 @@ INSERTED = {
     "program_versions": {"program_id", "version", "completion_criteria"},
     "program_course_groups": {"program_id", "version", "name", "at_least"},
     "program_course_prerequisites": {"program_id", "version", "course_id", "prerequisite_id"},
-    "enrollment_moves": {"enrollment_id", "from_version", "to_version", "mode", "reason"},
+    "enrollment_moves": {"community_id", "enrollment_id", "from_version", "to_version", "mode", "reason"},
     "program_enrollments": {"program_id", "user_id", "due_at"},
 }
 UPDATED = {

@@ -573,9 +573,9 @@ begin
 end
 $$;
 
--- Which of these programs' current versions, or of all for null, have another version of a course than new learners
--- of the course get; locked, in the order of their ids.
-create function private.outdated_programs(community uuid, program uuid default null) returns uuid[]
+-- Which of these programs are published and have another version of a course than new learners of the course get;
+-- locked, in the order of their ids.
+create function private.outdated_programs(community uuid, programs uuid[]) returns uuid[]
 volatile
 set search_path = ''
 language plpgsql
@@ -584,7 +584,7 @@ begin
     return array(
         select p.id
         from public.programs as p
-        where p.community_id = community and p.status = 'published' and (program is null or p.id = program)
+        where p.community_id = community and p.id = any (programs) and p.status = 'published'
             and exists (
                 select from public.program_course_assignments as a
                 join public.courses as c on c.community_id = a.community_id and c.id = a.course_id
@@ -607,7 +607,7 @@ begin
     if tg_op = 'UPDATE' and old.status = 'archived' then
         -- Courses went on while the program was away.
         perform private.renew_program_versions(
-            new.community_id, private.outdated_programs(new.community_id, new.id)
+            new.community_id, private.outdated_programs(new.community_id, array[new.id])
         );
     elsif tg_op = 'UPDATE' and new.status = 'published' or exists (
         select from public.program_versions as v
@@ -638,16 +638,22 @@ language plpgsql
 as $$
 declare
     community uuid;
+    courses uuid[];
 begin
-    for community in
-        select distinct n.community_id
+    for community, courses in
+        select n.community_id, pg_catalog.array_agg(n.id)
         from courses_now as n
         join courses_before as b on b.community_id = n.community_id and b.id = n.id
         where (n.version, n.status) is distinct from (b.version, b.status)
+        group by n.community_id
         order by n.community_id
     loop
         perform private.lock_program_structures(community);
-        perform private.renew_program_versions(community, private.outdated_programs(community));
+        perform private.renew_program_versions(community, private.outdated_programs(community, array(
+            select distinct a.program_id
+            from public.program_course_assignments as a
+            where a.community_id = community and a.course_id = any (courses)
+        )));
     end loop;
     return null;
 end
@@ -1351,6 +1357,7 @@ $$;
 create function private.version_differences(program uuid, from_version integer, to_version integer)
 returns table (place integer, kind text, course_id uuid, group_name text, before jsonb, after jsonb)
 stable
+rows 20
 set search_path = ''
 language plpgsql
 as $$
@@ -1386,7 +1393,6 @@ begin
     )
     select pg_catalog.row_number() over (order by d.part, d.nth, d.course_id, d.group_name)::integer,
         d.what || case
-            when d.what = 'criteria' then '_changed'
             when d.before is null then '_added'
             when d.after is null then '_removed'
             else '_changed'
@@ -1400,6 +1406,7 @@ $$;
 create function private.preview_differences(preview private.move_preview)
 returns table (place integer, kind text, course_id uuid, group_name text, before jsonb, after jsonb)
 stable
+rows 20
 set search_path = ''
 language plpgsql
 as $$
@@ -1412,6 +1419,7 @@ $$;
 create function private.move_differences(told jsonb)
 returns table (place integer, kind text, course_id uuid, group_name text, before jsonb, after jsonb)
 stable
+rows 20
 set search_path = ''
 language plpgsql
 as $$
@@ -1424,7 +1432,29 @@ begin
 end
 $$;
 
--- Decides about all open enrolments in a version, or about some of them.
+-- The enrolments that a move is still to decide about: the open ones that are in the version and not kept there yet.
+create function private.undecided_enrollments(
+    program uuid, from_version integer, to_version integer, mode text, wanted uuid[]
+) returns setof public.program_enrollments
+volatile -- else it would not see what the statement before it in the same function has moved
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return query
+    select e.*
+    from public.program_enrollments as e
+    where e.program_id = program and e.program_version = from_version
+        and e.status in ('pending', 'active', 'paused') and (wanted is null or e.id = any (wanted))
+        and (mode <> 'keep' or not exists (
+            select from public.enrollment_moves as m
+            where m.community_id = e.community_id and m.enrollment_id = e.id and m.mode = 'keep'
+                and m.from_version = e.program_version and m.to_version = undecided_enrollments.to_version
+        ));
+end
+$$;
+
+-- Decides about the open enrolments in a version, or about some of them; 20,000 at the most, so that it ends in time.
 create function public.move_enrollments(input jsonb) returns jsonb
 volatile
 set search_path = ''
@@ -1434,19 +1464,31 @@ declare
     move record;
     wanted uuid[];
     decided bigint;
+    remaining bigint;
 begin
     select v.* into move from private.versions_of_move(input) as v;
     wanted := private.enrollments_of_move(input);
-    insert into public.enrollment_moves (enrollment_id, from_version, to_version, mode, reason)
-    select e.id, move.from_version, move.to_version, input ->> 'mode', input ->> 'reason'
+    insert into public.enrollment_moves (community_id, enrollment_id, from_version, to_version, mode, reason)
+    select e.community_id, e.id, move.from_version, move.to_version, input ->> 'mode', input ->> 'reason'
     from public.program_enrollments as e
     where e.program_id = move.program_id and e.program_version = move.from_version
-        and e.status in ('pending', 'active', 'paused') and (wanted is null or e.id = any (wanted))
+        and e.status in ('pending', 'active', 'paused') and e.id in (
+            select u.id
+            from private.undecided_enrollments(
+                move.program_id, move.from_version, move.to_version, input ->> 'mode', wanted
+            ) as u
+            order by u.enrolled_at, u.id
+            limit 20000
+        )
     -- One who leaves at the same moment is waited for, and not moved.
-    for update;
+    for update of e;
     get diagnostics decided = row_count;
+    select count(*) into remaining
+    from private.undecided_enrollments(
+        move.program_id, move.from_version, move.to_version, input ->> 'mode', wanted
+    );
     return pg_catalog.to_jsonb(move) || pg_catalog.jsonb_build_object(
-        'mode', input ->> 'mode', 'decided', decided,
+        'mode', input ->> 'mode', 'decided', decided, 'remaining', remaining,
         'moved', case when input ->> 'mode' = 'keep' then 0 else decided end
     );
 end
@@ -1574,7 +1616,7 @@ private.keep_closed_versions(),
 private.close_program_version(uuid, uuid, integer),
 private.copy_current_versions(uuid, uuid[]),
 private.renew_program_versions(uuid, uuid[]),
-private.outdated_programs(uuid, uuid),
+private.outdated_programs(uuid, uuid[]),
 private.close_current_version(),
 private.follow_course_versions()
 from public, anon, authenticated, service_role;
@@ -1730,7 +1772,8 @@ alter table public.enrollment_moves enable row level security;
 alter table public.enrollment_moves force row level security;
 revoke all on public.enrollment_moves from public, anon, authenticated, service_role;
 grant select on public.enrollment_moves to authenticated;
-grant insert (enrollment_id, from_version, to_version, mode, reason) on public.enrollment_moves to authenticated;
+-- With community_id, which the wall holds to the caller's: its default would be asked for each of 200,000 rows.
+grant insert (community_id, enrollment_id, from_version, to_version, mode, reason) on public.enrollment_moves to authenticated;
 grant select, insert, update, delete on public.enrollment_moves to service_role;
 
 drop policy if exists admins_see_enrollment_moves on public.enrollment_moves;
@@ -1747,6 +1790,7 @@ revoke all on function
 public.move_enrollments(jsonb),
 private.versions_of_move(jsonb),
 private.enrollments_of_move(jsonb),
+private.undecided_enrollments(uuid, integer, integer, text, uuid[]),
 private.preview_move(jsonb),
 private.version_differences(uuid, integer, integer),
 private.preview_differences(private.move_preview),
@@ -1758,6 +1802,7 @@ grant execute on function
 public.move_enrollments(jsonb),
 private.versions_of_move(jsonb),
 private.enrollments_of_move(jsonb),
+private.undecided_enrollments(uuid, integer, integer, text, uuid[]),
 private.preview_move(jsonb),
 private.version_differences(uuid, integer, integer),
 private.preview_differences(private.move_preview),
