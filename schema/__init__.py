@@ -6,6 +6,7 @@ import strawberry
 from strawberry.schema.config import StrawberryConfig
 
 from resolvers.model import Model, build
+from schema.cohorts import CohortMutation, CohortQuery
 from schema.communities import CommunityQuery
 from schema.courses import CourseQuery
 from schema.enrollments import EnrollmentMutation, EnrollmentQuery
@@ -14,12 +15,12 @@ from schema.scalars import SCALARS
 
 
 @strawberry.type
-class Query(CommunityQuery, ProgramQuery, CourseQuery, EnrollmentQuery):
+class Query(CommunityQuery, ProgramQuery, CourseQuery, EnrollmentQuery, CohortQuery):
     """Root of everything that reads."""
 
 
 @strawberry.type
-class Mutation(ProgramMutation, EnrollmentMutation):
+class Mutation(ProgramMutation, EnrollmentMutation, CohortMutation):
     """Root of everything that writes. The fields of one operation take place together or not at all."""
 
 
