@@ -60,3 +60,8 @@ COMPLETED_ENROLLMENT = _id("f", 2)  # LEARNER's, in ARCHIVED
 PEER_WITHDRAWN, PEER_ENROLLMENT = _id("f", 3), _id("f", 4)
 TRAVELLER_ENROLLMENT, TRAVELLER_ELSEWHERE = _id("f", 5), _id("f", 11)
 OTHER_ENROLLMENT = _id("f", 12)
+
+COHORT = _id("9", 1)  # of PUBLISHED, with LEARNER's enrolment in it
+EMPTY_COHORT = _id("9", 2)  # of PUBLISHED, and nobody was ever in it
+OPEN_COHORT = _id("9", 3)  # of OPEN_TO_ALL
+OTHER_COHORT = _id("9", 11)

@@ -11,12 +11,14 @@ from tests.cast import (
     ASSIGNMENT,
     BETA,
     BLOCKS,
+    COHORT,
     COMPLETED_ENROLLMENT,
     COURSE,
     DRAFT,
     DRAFT_ASSIGNMENT,
     DRAFT_BLOCK,
     DRAFT_COURSE,
+    EMPTY_COHORT,
     ENROLLMENT,
     LEARNER,
     OPEN_TO_ALL,
@@ -160,6 +162,19 @@ def _program_enrollments() -> list[Record]:
     ]
 
 
+def _cohorts() -> list[Record]:
+    return [
+        Record(
+            "public.cohorts",
+            row,
+            f"id = '{cohort}'",
+            f"(program_id, name) values ('{PUBLISHED}', 'New')",
+            "name = 'New'",
+        )
+        for row, cohort in (("the learner's", COHORT), ("nobody's", EMPTY_COHORT))
+    ]
+
+
 RECORDS = (
     *_communities(),
     *_memberships(),
@@ -170,4 +185,5 @@ RECORDS = (
     *_programs(),
     *_program_course_assignments(),
     *_program_enrollments(),
+    *_cohorts(),
 )

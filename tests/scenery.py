@@ -47,6 +47,12 @@ _ASSIGNMENTS = (
     (cast.DRAFT_ASSIGNMENT, ALPHA, cast.DRAFT, cast.DRAFT_COURSE, 1),
     (cast.OTHER_ASSIGNMENT, BETA, cast.OTHER_PUBLISHED, cast.OTHER_COURSE, 1),
 )
+_COHORTS = (
+    (cast.COHORT, ALPHA, cast.PUBLISHED, "July"),
+    (cast.EMPTY_COHORT, ALPHA, cast.PUBLISHED, "August"),
+    (cast.OPEN_COHORT, ALPHA, cast.OPEN_TO_ALL, "March"),
+    (cast.OTHER_COHORT, BETA, cast.OTHER_PUBLISHED, "July"),
+)
 _ENROLLMENTS = (
     (cast.ENROLLMENT, ALPHA, cast.PUBLISHED, cast.LEARNER),
     (cast.COMPLETED_ENROLLMENT, ALPHA, cast.ARCHIVED, cast.LEARNER),
@@ -63,6 +69,7 @@ def build_scenery(dsn: str) -> None:
         _people(connection)
         _courses(connection)
         _programs(connection)
+        _cohorts(connection)
         _enrollments(connection)
 
 
@@ -113,6 +120,10 @@ def _programs(connection: psycopg.Connection) -> None:
     _insert(connection, "public.program_course_assignments", columns, _ASSIGNMENTS)
 
 
+def _cohorts(connection: psycopg.Connection) -> None:
+    _insert(connection, "public.cohorts", "id, community_id, program_id, name", _COHORTS)
+
+
 def _published_at(status: str) -> datetime | None:
     return None if status == "draft" else datetime(2026, 9, 1, tzinfo=UTC)
 
@@ -123,6 +134,8 @@ def _enrollments(connection: psycopg.Connection) -> None:
     _set_status(connection, "program_enrollments", "withdrawn", cast.PEER_WITHDRAWN)
     _enroll(connection, [(cast.PEER_ENROLLMENT, ALPHA, cast.PUBLISHED, cast.PEER)])
     _set_status(connection, "programs", "archived", cast.ARCHIVED, cast.ARCHIVED_UNSEEN)
+    join = "update public.program_enrollments set cohort_id = %s where id = %s"
+    connection.execute(join, (cast.COHORT, cast.ENROLLMENT))
 
 
 def _enroll(connection: psycopg.Connection, enrollments: Rows) -> None:

@@ -6,7 +6,7 @@ from tests.people import Person
 
 TENANT_TABLES = (
     *("memberships", "courses", "course_versions", "blocks"),
-    *("programs", "program_course_assignments", "program_enrollments"),
+    *("programs", "program_course_assignments", "program_enrollments", "cohorts"),
 )
 SEEN = " union all ".join(f"select '{table}', community_id from public.{table}" for table in TENANT_TABLES)
 

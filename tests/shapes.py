@@ -29,8 +29,22 @@ INNER_FIRST = 10
 
 IDS = {"program": crowd.PROGRAM, "course": crowd.COURSE}
 # What many rows of Alpha have, and what few or none have, where the values are not listed by an enum.
-FREQUENT = {"search": "e", "programId": crowd.PROGRAM, "userId": cast.LEARNER.id}
-RARE = {"search": "no such text", "programId": cast.OPEN_TO_ALL, "userId": cast.ADMIN.id}
+FREQUENT = {
+    "search": "e",
+    "programId": crowd.PROGRAM,
+    "userId": cast.LEARNER.id,
+    "cohortId": crowd.COHORT,
+    "overdue": False,
+    "dueBefore": "2100-01-01T00:00:00Z",
+}
+RARE = {
+    "search": "no such text",
+    "programId": cast.OPEN_TO_ALL,
+    "userId": cast.ADMIN.id,
+    "cohortId": cast.OPEN_COHORT,
+    "overdue": True,
+    "dueBefore": "2020-01-01T00:00:00Z",
+}
 
 PAGE = "edges { cursor node { %s } } pageInfo { startCursor endCursor }"
 MORE = "pageInfo { hasNextPage }"
@@ -189,7 +203,7 @@ def _orders(arguments: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
 
 def _frequent_filters(arguments: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     fields = _input_fields(arguments, "filter")
-    frequent = {name: _values(named) or str(FREQUENT[name]) for name, named in fields.items()}
+    frequent = {name: _values(named) or FREQUENT[name] for name, named in fields.items()}
     for name, value in frequent.items():
         yield f" with {name}", {"filter": {name: value}}
     if len(fields) > 1:
@@ -198,7 +212,7 @@ def _frequent_filters(arguments: Mapping[str, Any]) -> Iterator[tuple[str, dict[
 
 def _rare_filters(arguments: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for name, named in _input_fields(arguments, "filter").items():
-        for value in _values(named) or [str(RARE[name])]:
+        for value in _values(named) or [RARE[name]]:
             yield f" with {name} {value}", {"filter": {name: value}}
 
 

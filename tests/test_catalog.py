@@ -21,6 +21,7 @@ REVIEWED = {
     "references are indexed": {
         "courses_version_exists",  # the primary key leads to the one course
         "blocks_version_exists",  # the primary key leads to the one version
+        "program_enrollments_cohort_exists",  # a cohort is of one program; of few, so without those in none
     },
     # The wall is for every role, so that each may be stopped by it; these are its questions, all about the caller.
     "signed out, one may only ask who one is": {
@@ -42,6 +43,7 @@ REVIEWED = {
         "private.viewer_community_ids()",
         "private.viewer_memberships()",
         "private.viewer_program_ids()",
+        "private.viewer_cohort_ids()",
         "private.member_email(memberships)",  # answers to the person and their admins only
     },
     "our roles act as few, and nobody as them": {"gym_api as anon", "gym_api as authenticated"},

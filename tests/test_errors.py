@@ -48,6 +48,8 @@ UNREACHABLE = {
         "program_enrollments_pkey",
         "program_enrollments_attempt_positive",
         "program_enrollments_enrolled_at_sane",
+        "cohorts_pkey",
+        "cohorts_program_unique",
     },
     "states, which the triggers refuse first": {
         "programs_status_known",

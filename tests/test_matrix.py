@@ -50,6 +50,7 @@ REFUSED_TO_ALL = {
     ("public.program_course_assignments", "of an archived program", "update"),
     ("public.program_course_assignments", "of an archived program", "delete"),
     ("public.program_enrollments", "the learner's, completed", "update"),
+    ("public.cohorts", "the learner's", "delete"),  # there are enrolments in it
 }
 
 
