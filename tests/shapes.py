@@ -29,7 +29,7 @@ INNER_FIRST = 10
 
 IDS = {"program": crowd.PROGRAM, "course": crowd.COURSE}
 # What many rows of Alpha have, and what few or none have, where the values are not listed by an enum.
-FREQUENT = {
+FREQUENT: Mapping[str, Any] = {
     "search": "e",
     "programId": crowd.PROGRAM,
     "userId": cast.LEARNER.id,
@@ -37,7 +37,7 @@ FREQUENT = {
     "overdue": False,
     "dueBefore": "2100-01-01T00:00:00Z",
 }
-RARE = {
+RARE: Mapping[str, Any] = {
     "search": "no such text",
     "programId": cast.OPEN_TO_ALL,
     "userId": cast.ADMIN.id,

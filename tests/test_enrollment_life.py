@@ -168,7 +168,8 @@ def _advanced(attempt: Attempt) -> Attempt:
 ATTEMPTS = """
 select
     status, hours(starts_at), hours(due_at), hours(expires_at), hours(original_due_at), completed_at is not null,
-    id, attempt, private.is_overdue(e), coalesce(completed_at = now(), true), (withdrawn_at is not null) = (status = 'withdrawn')
+    id, attempt, private.is_overdue(e), coalesce(completed_at = now(), true),
+    (withdrawn_at is not null) = (status = 'withdrawn')
 from public.program_enrollments as e
 where program_id = %s and user_id = %s
 order by attempt
@@ -200,9 +201,7 @@ class Life(RuleBasedStateMachine):
         self._transaction.__exit__(None, None, None)
 
     @rule(who=PEOPLE, starts=DATES, due=DATES, expires=DATES, plain=st.booleans())
-    def enroll(
-        self, who: str, starts: int | None, due: int | None, expires: int | None, plain: bool
-    ) -> None:
+    def enroll(self, who: str, starts: int | None, due: int | None, expires: int | None, plain: bool) -> None:
         if plain:
             starts = due = expires = None
         given = {"starts_at": starts, "due_at": due, "expires_at": expires}
@@ -317,8 +316,13 @@ def test_the_life_of_an_enrolment(shared_database: Database) -> None:
         for who, character in (("learner", cast.LEARNER), ("admin", cast.ADMIN))
     }
     with superuser(shared_database) as connection:
-        run_state_machine_as_test(  # type: ignore[no-untyped-call]
-            lambda: Life(connection, claims),
+
+        class LifeHere(Life):
+            def __init__(self) -> None:
+                super().__init__(connection, claims)
+
+        run_state_machine_as_test(
+            LifeHere,
             settings=settings(
                 max_examples=60,
                 stateful_step_count=30,

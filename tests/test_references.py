@@ -98,7 +98,8 @@ def test_statements_answer_as_if_it_did_not_exist(person: Person, statement: str
         f"values ('{ALPHA}', '{cast.OTHER_COURSE}', 1, 'page', 'Ours', 9)",
         "insert into public.course_versions (community_id, course_id, version) "
         f"values ('{ALPHA}', '{cast.OTHER_COURSE}', 2)",
-        f"insert into public.cohorts (community_id, program_id, name) values ('{ALPHA}', '{cast.OTHER_PUBLISHED}', 'x')",
+        "insert into public.cohorts (community_id, program_id, name) "
+        f"values ('{ALPHA}', '{cast.OTHER_PUBLISHED}', 'Ours')",
         f"update public.program_enrollments set cohort_id = '{cast.OTHER_COHORT}' where id = '{cast.ENROLLMENT}'",
     ],
 )
