@@ -460,7 +460,7 @@ begin
 end
 $$;
 
--- All who can be enrolled in one statement; the others one by one, each told why not.
+-- All who can be enrolled in one statement; the others each told why not, most of them by trying it.
 create function private.enroll_listed(input jsonb) returns jsonb
 volatile
 set search_path = ''
@@ -516,6 +516,11 @@ begin
                 when enrolled ? l.user_id::text then pg_catalog.jsonb_build_object(
                     'user_id', l.user_id, 'enrollment_id', enrolled -> l.user_id::text
                 )
+                when exists (
+                    select from public.program_enrollments as e
+                    where e.program_id = (input ->> 'program_id')::uuid and e.user_id = l.user_id
+                        and e.status in ('pending', 'active', 'paused') and (e.expires_at > pg_catalog.now()) is not false
+                ) then private.already_enrolled(l.user_id)
                 else private.try_to_enroll(l.user_id, input)
             end
             order by l.place
@@ -547,10 +552,21 @@ exception
             'code', case sqlstate when 'PT404' then 'NOT_FOUND' else 'FAILED_PRECONDITION' end
         );
     when unique_violation then
-        return pg_catalog.jsonb_build_object(
-            'user_id', person, 'code', 'CONFLICT', 'message', 'This person already has an open enrolment in the program. '
-            'Withdraw it first, or go on with it.'
-        );
+        return private.already_enrolled(person);
+end
+$$;
+
+-- In the words of the constraint program_enrollments_one_open.
+create function private.already_enrolled(person uuid) returns jsonb
+stable
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return pg_catalog.jsonb_build_object(
+        'user_id', person, 'code', 'CONFLICT', 'message',
+        'This person already has an open enrolment in the program. Withdraw it first, or go on with it.'
+    );
 end
 $$;
 

@@ -115,7 +115,7 @@ select
 from program, generate_series(0, 1) as turn;
 """
 
-# Twenty people a program, and 600 in a few; a tenth of them in cohorts, a quarter with a due date. The learner is in
+# Twenty people a program, and 600 in a few; a tenth of them in cohorts, three quarters with a due date. The learner is in
 # every fifteenth of Alpha's.
 _ENROLLMENTS = """
 insert into public.program_enrollments (
@@ -128,7 +128,7 @@ select
     case s.status when 'withdrawn' then '2026-09-01'::timestamptz end,
     case when mod(turn, 10) = 5 then pg_temp.key('cohort', p.place * 100000 + p.n) end,
     -- Few are overdue.
-    case when mod(turn, 4) = 1 then
+    case when mod(turn, 4) <> 3 then
         case when mod(p.n * 7 + turn, 400) = 5 then '2026-01-01'::timestamptz else '2099-01-01' end
     end
 from program as p,
