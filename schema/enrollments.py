@@ -182,7 +182,7 @@ class EnrollmentMutation:
         "public.enroll_people",
         EnrollInput,
         "Members themselves, admins anybody, one or many; again after an enrolment has ended, as a further attempt. "
-        "Members do not enrol themselves again after one that expired or had a cohort, dueAt or expiresAt. Errors: "
+        "Members do not enrol themselves again after one that expired or had a cohort or dates. Errors: "
         "FORBIDDEN, NOT_FOUND, BAD_USER_INPUT, CONFLICT (an open enrolment), FAILED_PRECONDITION (not published, not "
         "an active member, only an admin may do it again).",
     )

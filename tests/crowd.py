@@ -115,8 +115,8 @@ select
 from program, generate_series(0, 1) as turn;
 """
 
-# Twenty people a program, and 600 in a few; a tenth of them in cohorts, three quarters with a due date. The learner is in
-# every fifteenth of Alpha's.
+# Twenty people a program, and 600 in a few; a tenth of them in cohorts, three quarters with a due date. The learner is
+# in every fifteenth of Alpha's.
 _ENROLLMENTS = """
 insert into public.program_enrollments (
     community_id, program_id, user_id, status, enrolled_at, completed_at, withdrawn_at, cohort_id, due_at

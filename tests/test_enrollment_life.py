@@ -73,7 +73,7 @@ class Model:
             if {starts, due, expires} != {None}:
                 raise RefusedError("PT403")
             if latest and (latest.lapsed or latest.status not in OPEN):
-                had_dates = (latest.due, latest.expires) != (None, None)
+                had_dates = {latest.starts, latest.due, latest.expires} != {None}
                 if latest.status == "expired" or had_dates:
                     raise RefusedError("PT412")
         if _has_come(expires):

@@ -267,7 +267,8 @@ begin
     latest_has_lapsed := latest.status in ('pending', 'active', 'paused') and latest.expires_at <= pg_catalog.now();
     -- Else nobody would be held to a date: whoever left and came back would be without it.
     if is_learner and (latest_has_lapsed or latest.status in ('completed', 'withdrawn', 'expired')) and (
-        latest.status = 'expired' or pg_catalog.num_nonnulls(latest.cohort_id, latest.due_at, latest.expires_at) > 0
+        latest.status = 'expired'
+        or pg_catalog.num_nonnulls(latest.cohort_id, latest.starts_at, latest.due_at, latest.expires_at) > 0
     ) then
         perform private.refuse('412',
             'Your last enrolment in this program expired, or an admin had set its dates. Ask an admin to enrol you again.'
