@@ -330,6 +330,11 @@ def before(column_name: str, sql_type: str, description: str | None = None) -> A
     return _condition(Condition(f"{{row}}.{column_name} < {{value}}", sql_type), description)
 
 
+def condition(sql: str, sql_type: str, description: str | None = None) -> Any:
+    """A filter: whether what `sql` says of `{row}` and of `{value}`, which has this type, holds."""
+    return _condition(Condition(sql, sql_type), description)
+
+
 def flag(sql: str, description: str | None = None) -> Any:
     """A filter by true or false: whether what `sql` says of `{row}` holds. It must never be null."""
     return _condition(Condition(sql, None), description)

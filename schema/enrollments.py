@@ -9,10 +9,10 @@ import strawberry
 
 from resolvers.relay import Connection
 from resolvers.sources import (
-    before,
     changed,
     changed_rows,
     computed,
+    condition,
     connection,
     equals,
     flag,
@@ -65,6 +65,10 @@ class ProgramEnrollment:
     is_overdue: bool = computed("private.is_overdue", "Open, and past its due date.")
 
 
+# As the index program_enrollments_open_due_idx has it.
+_OPEN_DUE_AT = "(case when {row}.status in ('pending', 'active', 'paused') then {row}.due_at end)"
+
+
 @strawberry.input(description="Which enrolments.")
 class EnrollmentFilter:
     status: list[EnrollmentStatus] | None = one_of("status", "One of these states.")
@@ -72,10 +76,15 @@ class EnrollmentFilter:
     user_id: UUID | None = equals("user_id", "uuid", "Of this person.")
     cohort_id: UUID | None = equals("cohort_id", "uuid", "In this cohort.")
     overdue: bool | None = flag(
-        "{row}.status in ('pending', 'active', 'paused') and {row}.due_at is not null and {row}.due_at < now()",
+        f"{_OPEN_DUE_AT} is not null and {_OPEN_DUE_AT} < now()",
         "True: open and past its due date. False: all others.",
     )
-    due_before: datetime | None = before("due_at", "timestamptz", "Due before this moment, in any state.")
+    # Bounded below too, for the planner takes a range for a narrow one where it does not know the value.
+    due_before: datetime | None = condition(
+        f"{_OPEN_DUE_AT} > '-infinity' and {_OPEN_DUE_AT} < {{value}}",
+        "timestamptz",
+        "Open, and due before this moment.",
+    )
 
 
 @strawberry.input(description="Who is enrolled in which program.")

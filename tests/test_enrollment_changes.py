@@ -225,8 +225,9 @@ async def test_overdue_is_open_and_past_the_due_date(api: Api, as_admin: Person,
     assert await found(overdue=True) == {cast.ENROLLMENT}
     assert await found(overdue=False) == everybody - {cast.ENROLLMENT}
     assert await found(overdue=None) == everybody
-    assert await found(dueBefore=SOON) == {cast.ENROLLMENT, cast.TRAVELLER_ENROLLMENT}
-    assert await found(dueBefore=LATER, overdue=False) == {cast.TRAVELLER_ENROLLMENT, cast.PEER_ENROLLMENT}
+    assert await found(dueBefore=SOON) == {cast.ENROLLMENT}
+    assert await found(dueBefore=LATER) == {cast.ENROLLMENT, cast.PEER_ENROLLMENT}
+    assert await found(dueBefore=LATER, overdue=False) == {cast.PEER_ENROLLMENT}
     assert await found(cohortId=cast.COHORT) == {cast.ENROLLMENT}
     assert await found(cohortId=cast.OTHER_COHORT) == set()
 

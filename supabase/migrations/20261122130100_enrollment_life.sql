@@ -70,8 +70,13 @@ alter table public.program_enrollments validate constraint program_enrollments_d
 create index program_enrollments_cohort_idx
 on public.program_enrollments (community_id, cohort_id, enrolled_at, id) where cohort_id is not null;
 -- squawk-ignore require-concurrent-index-creation
-create index program_enrollments_overdue_idx on public.program_enrollments (community_id, due_at)
-where status in ('pending', 'active', 'paused') and due_at is not null;
+create index program_enrollments_open_due_idx
+on public.program_enrollments (community_id, (case when status in ('pending', 'active', 'paused') then due_at end))
+where case when status in ('pending', 'active', 'paused') then due_at end is not null;
+-- Most of what was due once has ended since: without this the planner expects overdue ones everywhere, and looks for
+-- them in the order of the list.
+create statistics public.program_enrollments_open_due
+on (case when status in ('pending', 'active', 'paused') then due_at end) from public.program_enrollments;
 -- squawk-ignore require-concurrent-index-creation
 create index program_enrollments_starting_idx on public.program_enrollments (community_id, starts_at)
 where status = 'pending' and starts_at is not null;
