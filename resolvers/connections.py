@@ -156,6 +156,9 @@ class _Connection:
             if value is not None:
                 filter_type = get_named_type(self.model.graphql.args["filter"].type).name
                 condition = known[filter_type][name]
+                if condition.sql_type is None:
+                    conditions.append(f"{'' if value else 'not '}({condition.sql.format(row=row.alias)})")
+                    continue
                 parameter = self._parameter(
                     _filter_binder(self.place, name, condition.to_text), condition.sql_type
                 )

@@ -194,6 +194,36 @@ CONSTRAINTS: dict[str, Face] = {
     "program_enrollments_due_at_sane": Face(
         "BAD_USER_INPUT", "dueAt can be from 1970-01-01 to 9999-12-31, both at 00:00 UTC.", "dueAt"
     ),
+    "program_enrollments_starts_at_sane": Face(
+        "BAD_USER_INPUT", "startsAt can be from 1970-01-01 to 9999-12-31, both at 00:00 UTC.", "startsAt"
+    ),
+    "program_enrollments_expires_at_sane": Face(
+        "BAD_USER_INPUT", "expiresAt can be from 1970-01-01 to 9999-12-31, both at 00:00 UTC.", "expiresAt"
+    ),
+    "program_enrollments_dates_in_order": Face(
+        "BAD_USER_INPUT", "Of startsAt, dueAt and expiresAt, none can be before the one named before it."
+    ),
+    "program_enrollments_cohort_exists": Face(
+        "NOT_FOUND", "There is no cohort with this id in this program.", "cohortId"
+    ),
+    "cohorts_program_exists": Face("NOT_FOUND", "There is no program with this id in your community."),
+    "cohorts_name_once": Face(
+        "CONFLICT", "The program has a cohort with this name already. Give it another one.", "name"
+    ),
+    "cohorts_name_not_blank": Face("BAD_USER_INPUT", "The name is blank. Give the cohort a name.", "name"),
+    "cohorts_name_length": Face("BAD_USER_INPUT", "The name is longer than 200 characters.", "name"),
+    "cohorts_starts_at_sane": Face(
+        "BAD_USER_INPUT", "startsAt can be from 1970-01-01 to 9999-12-31, both at 00:00 UTC.", "startsAt"
+    ),
+    "cohorts_due_at_sane": Face(
+        "BAD_USER_INPUT", "dueAt can be from 1970-01-01 to 9999-12-31, both at 00:00 UTC.", "dueAt"
+    ),
+    "cohorts_expires_at_sane": Face(
+        "BAD_USER_INPUT", "expiresAt can be from 1970-01-01 to 9999-12-31, both at 00:00 UTC.", "expiresAt"
+    ),
+    "cohorts_dates_in_order": Face(
+        "BAD_USER_INPUT", "Of startsAt, dueAt and expiresAt, none can be before the one named before it."
+    ),
 }
 
 # Asked next: functions that raise with PostgREST's convention, 'PT' and an HTTP status. Their message is for clients.

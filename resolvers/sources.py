@@ -168,10 +168,14 @@ Source = (
 
 @dataclass(frozen=True)
 class Condition:
-    """A field of a filter: SQL in which `{row}` is the row's alias and `{value}` a parameter of type `sql_type`."""
+    """A field of a filter: SQL in which `{row}` is the row's alias and `{value}` a parameter of type `sql_type`.
+
+    Without a type it has no value: it is what `sql` says, or the opposite. A parameter would hide from the planner
+    which of the two is asked for, and with it every index.
+    """
 
     sql: str
-    sql_type: str
+    sql_type: str | None
     to_text: Callable[[Any], str] = field(default=str)
 
 
@@ -350,11 +354,14 @@ def before(column_name: str, sql_type: str, description: str | None = None) -> A
     return _condition(Condition(f"{{row}}.{column_name} < {{value}}", sql_type), description)
 
 
+def condition(sql: str, sql_type: str, description: str | None = None) -> Any:
+    """A filter: whether what `sql` says of `{row}` and of `{value}`, which has this type, holds."""
+    return _condition(Condition(sql, sql_type), description)
+
+
 def flag(sql: str, description: str | None = None) -> Any:
-    """A filter by true or false: whether what `sql` says of `{row}` holds."""
-    return _condition(
-        Condition(f"({sql}) = {{value}}", "boolean", lambda value: str(value).lower()), description
-    )
+    """A filter by true or false: whether what `sql` says of `{row}` holds. It must never be null."""
+    return _condition(Condition(sql, None), description)
 
 
 def _condition(condition: Condition, description: str | None, name: str | None = None) -> Any:

@@ -7,6 +7,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from resolvers.model import Model, build
 from schema.audit import AuditQuery
+from schema.cohorts import CohortMutation, CohortQuery
 from schema.communities import CommunityMutation, CommunityQuery
 from schema.courses import CourseMutation, CourseQuery
 from schema.enrollment_moves import EnrollmentMoveMutation, EnrollmentMoveQuery
@@ -24,6 +25,7 @@ class Query(
     InvitationQuery,
     ProgramQuery,
     CourseQuery,
+    CohortQuery,
     EnrollmentQuery,
     EnrollmentMoveQuery,
     AuditQuery,
@@ -39,6 +41,7 @@ class Mutation(
     ProgramMutation,
     ProgramStructureMutation,
     CourseMutation,
+    CohortMutation,
     EnrollmentMutation,
     EnrollmentMoveMutation,
 ):

@@ -21,6 +21,7 @@ from resolvers.sources import (
     to_many,
     to_one,
 )
+from schema.cohorts import Cohort
 from schema.communities import Member
 from schema.course_assignments import CourseGroup, ProgramCourseAssignment
 from schema.enrollments import EnrollmentFilter, ProgramEnrollment
@@ -86,6 +87,9 @@ class Program:
         latest_by="attempt",
     )
     stats: ProgramStats | None = computed_row("private.program_stats", "For admins; null to others.")
+    cohorts: list[Cohort] = to_many(
+        "By name. End users find those they are or were in.", order_by="name", program_id="id"
+    )
 
 
 @strawberry.input(description="Which programs.")

@@ -13,6 +13,10 @@ create table public.program_enrollments (
     withdrawn_at timestamptz,
     updated_at timestamptz not null default now(),
     program_version integer not null,
+    cohort_id uuid,
+    starts_at timestamptz,
+    expires_at timestamptz,
+    original_due_at timestamptz,
     constraint program_enrollments_pkey primary key (community_id, id),
     constraint program_enrollments_attempt_once unique (community_id, program_id, user_id, attempt),
     constraint program_enrollments_program_exists foreign key (community_id, program_id)
@@ -28,6 +32,14 @@ create table public.program_enrollments (
     check (enrolled_at between '1970-01-01 00:00+00' and '9999-12-31 00:00+00'),
     constraint program_enrollments_due_at_sane
     check (due_at between '1970-01-01 00:00+00' and '9999-12-31 00:00+00'),
+    constraint program_enrollments_cohort_exists foreign key (community_id, program_id, cohort_id)
+    references public.cohorts (community_id, program_id, id),
+    constraint program_enrollments_starts_at_sane
+    check (starts_at between '1970-01-01 00:00+00' and '9999-12-31 00:00+00'),
+    constraint program_enrollments_expires_at_sane
+    check (expires_at between '1970-01-01 00:00+00' and '9999-12-31 00:00+00'),
+    constraint program_enrollments_dates_in_order
+    check (starts_at <= least(due_at, expires_at) and due_at <= expires_at),
     constraint program_enrollments_completed_at_known check ((status = 'completed') <= (completed_at is not null)),
     constraint program_enrollments_withdrawn_at_known check ((status = 'withdrawn') = (withdrawn_at is not null))
 );
@@ -37,6 +49,8 @@ comment on table public.program_enrollments is 'A person''s way through a progra
 comment on column public.program_enrollments.attempt is 'Counts a person''s enrolments in one program, from 1.';
 comment on column public.program_enrollments.program_version is
 'The version of the program that this attempt is about; another one only by enrollment_moves.';
+comment on column public.program_enrollments.starts_at is 'When it becomes active; null: at once.';
+comment on column public.program_enrollments.original_due_at is 'The first due date, once it was moved.';
 
 create unique index program_enrollments_one_open on public.program_enrollments (community_id, program_id, user_id)
 where status in ('pending', 'active', 'paused');
@@ -45,6 +59,20 @@ create index program_enrollments_enrolled_at_idx on public.program_enrollments (
 create index program_enrollments_program_idx
 on public.program_enrollments (community_id, program_id, enrolled_at, id);
 create index program_enrollments_user_idx on public.program_enrollments (community_id, user_id, enrolled_at, id);
+-- Partial: an enrolment without a cohort and without dates, as most are, is written to none of them.
+create index program_enrollments_cohort_idx
+on public.program_enrollments (community_id, cohort_id, enrolled_at, id) where cohort_id is not null;
+create index program_enrollments_open_due_idx
+on public.program_enrollments (community_id, (case when status in ('pending', 'active', 'paused') then due_at end))
+where case when status in ('pending', 'active', 'paused') then due_at end is not null;
+-- Most of what was due once has ended since: without this the planner expects overdue ones everywhere, and looks for
+-- them in the order of the list.
+create statistics public.program_enrollments_open_due
+on (case when status in ('pending', 'active', 'paused') then due_at end) from public.program_enrollments;
+create index program_enrollments_starting_idx on public.program_enrollments (community_id, starts_at)
+where status = 'pending' and starts_at is not null;
+create index program_enrollments_expiring_idx on public.program_enrollments (community_id, expires_at)
+where status in ('pending', 'active', 'paused') and expires_at is not null;
 
 create trigger program_enrollments_touch_updated_at before update on public.program_enrollments
 for each row execute function private.touch_updated_at();
@@ -60,9 +88,11 @@ declare
     is_learner boolean := auth.uid() is not null and not private.is_community_admin();
     program_status text;
     member_status text;
+    latest public.program_enrollments;
+    latest_has_lapsed boolean;
 begin
-    -- Nothing below may tell learners about colleagues, or about programs that they do not see.
-    if is_learner and new.user_id is distinct from auth.uid() then
+    -- Nothing below may tell learners about colleagues and cohorts, or about programs that they do not see.
+    if is_learner and (new.user_id is distinct from auth.uid() or new.cohort_id is not null) then
         perform private.require_community_admin();
     end if;
     -- The lock makes an archiving at the same moment wait, or this one see it.
@@ -80,9 +110,7 @@ begin
     ) then
         perform private.refuse('404', 'There is no program with this id in your community.');
     elsif program_status <> 'published' then
-        perform private.refuse('412', pg_catalog.format(
-            'The program is %s; people can be enrolled in published programs only.', program_status
-        ));
+        perform private.refuse_unpublished(program_status);
     elsif member_status is null then
         perform private.refuse('404', 'This person is not a member of your community. Invite them first.');
     elsif member_status <> 'active' then
@@ -91,9 +119,42 @@ begin
         ));
     end if;
 
-    select coalesce(max(e.attempt), 0) + 1 into new.attempt
+    select e.* into latest
     from public.program_enrollments as e
-    where e.community_id = new.community_id and e.program_id = new.program_id and e.user_id = new.user_id;
+    where e.community_id = new.community_id and e.program_id = new.program_id and e.user_id = new.user_id
+    order by e.attempt desc
+    limit 1;
+    new.attempt := coalesce(latest.attempt, 0) + 1;
+    latest_has_lapsed := latest.status in ('pending', 'active', 'paused') and latest.expires_at <= pg_catalog.now();
+    -- Else nobody would be held to a date: whoever left and came back would be without it.
+    if is_learner and (latest_has_lapsed or latest.status in ('completed', 'withdrawn', 'expired')) and (
+        latest.status = 'expired'
+        or pg_catalog.num_nonnulls(latest.cohort_id, latest.starts_at, latest.due_at, latest.expires_at) > 0
+    ) then
+        perform private.refuse('412',
+            'Your last enrolment in this program expired, or an admin had set its dates. Ask an admin to enrol you again.'
+        );
+    end if;
+    if latest_has_lapsed then
+        update public.program_enrollments as e
+        set status = 'expired'
+        where e.community_id = latest.community_id and e.id = latest.id;
+    end if;
+
+    if new.cohort_id is not null then
+        -- The lock makes a change of the dates at the same moment wait, or this one see it.
+        select coalesce(new.starts_at, c.starts_at), coalesce(new.due_at, c.due_at), coalesce(new.expires_at, c.expires_at)
+        into new.starts_at, new.due_at, new.expires_at
+        from public.cohorts as c
+        where c.community_id = new.community_id and c.program_id = new.program_id and c.id = new.cohort_id
+        for share;
+    end if;
+    if new.expires_at <= pg_catalog.now() and auth.uid() is not null then
+        perform private.refuse('400', 'This expiry has passed already. Give a later one.', 'expiresAt');
+    end if;
+    if new.status = 'active' and new.starts_at > pg_catalog.now() then
+        new.status := 'pending';
+    end if;
     return new;
 end
 $$;
@@ -119,6 +180,90 @@ $$;
 create trigger program_enrollments_pin_version before insert on public.program_enrollments
 for each row execute function private.pin_program_version();
 
+create function private.refuse_unpublished(program_status text) returns void
+volatile
+set search_path = ''
+language plpgsql
+as $$
+begin
+    perform private.refuse('412', pg_catalog.format(
+        'The program is %s; people can be enrolled in published programs only.', program_status
+    ));
+end
+$$;
+
+-- Dates and the cohort are set by admins, while an enrolment is open.
+create function private.hold_enrollment_dates() returns trigger
+volatile
+set search_path = ''
+language plpgsql
+as $$
+declare
+    left_cohort public.cohorts;
+    joined_cohort public.cohorts;
+begin
+    if auth.uid() is not null then
+        perform private.require_community_admin();
+    end if;
+    if old.status in ('completed', 'withdrawn', 'expired') then
+        perform private.refuse('412', pg_catalog.format(
+            'The enrolment has ended: it is %s, and keeps its dates and its cohort. Enrol the person again.', old.status
+        ));
+    end if;
+
+    -- Who changes to another cohort takes over its dates, but for the ones of their own.
+    if new.cohort_id is distinct from old.cohort_id and new.cohort_id is not null then
+        select c.* into left_cohort
+        from public.cohorts as c
+        where c.community_id = old.community_id and c.id = old.cohort_id;
+        select c.* into joined_cohort
+        from public.cohorts as c
+        where c.community_id = new.community_id and c.id = new.cohort_id
+        for share;
+        if old.status = 'pending' and old.starts_at is not distinct from left_cohort.starts_at
+            and new.starts_at is not distinct from old.starts_at then
+            new.starts_at := joined_cohort.starts_at;
+        end if;
+        if old.due_at is not distinct from left_cohort.due_at and new.due_at is not distinct from old.due_at then
+            new.due_at := joined_cohort.due_at;
+        end if;
+        if old.expires_at is not distinct from left_cohort.expires_at
+            and new.expires_at is not distinct from old.expires_at then
+            new.expires_at := joined_cohort.expires_at;
+        end if;
+    end if;
+
+    new.original_due_at := old.original_due_at;
+    if new.due_at is distinct from old.due_at then
+        new.original_due_at := coalesce(old.original_due_at, old.due_at);
+    end if;
+    -- A mistyped year must not end for good what an extension was meant for.
+    if new.expires_at is distinct from old.expires_at and new.expires_at <= pg_catalog.now()
+        and auth.uid() is not null then
+        perform private.refuse('400',
+            'This expiry has passed already. To end the enrolment now, set its status to EXPIRED.', 'expiresAt'
+        );
+    end if;
+    if new.starts_at is distinct from old.starts_at then
+        if old.status <> 'pending' then
+            perform private.refuse('412', 'The enrolment has begun: its start can no longer be moved.');
+        elsif new.status = 'pending' and coalesce(new.starts_at, pg_catalog.now()) <= pg_catalog.now() then
+            new.status := 'active';
+        end if;
+    end if;
+    return new;
+end
+$$;
+
+-- Before the next one, by its name.
+create trigger program_enrollments_hold_dates before update on public.program_enrollments
+for each row
+when (
+    (old.cohort_id, old.starts_at, old.due_at, old.expires_at, old.original_due_at)
+    is distinct from (new.cohort_id, new.starts_at, new.due_at, new.expires_at, new.original_due_at)
+)
+execute function private.hold_enrollment_dates();
+
 -- The state machine: pending -> active <-> paused -> completed | withdrawn | expired, and no way back.
 create function private.hold_enrollment_states() returns trigger
 volatile
@@ -129,8 +274,8 @@ begin
     if (new.program_id, new.user_id, new.attempt) is distinct from (old.program_id, old.user_id, old.attempt) then
         perform private.refuse('412', 'An enrolment keeps its program, its person and its attempt.');
     end if;
-    if new.due_at is distinct from old.due_at and auth.uid() is not null then
-        perform private.require_community_admin();
+    if old.completed_at is not null and new.completed_at is distinct from old.completed_at then
+        perform private.refuse('412', 'completedAt never moves once it is set.');
     end if;
     if new.status = old.status then
         return new;
@@ -142,8 +287,20 @@ begin
     ) then
         perform private.refuse('412', pg_catalog.format('An enrolment cannot go from %s to %s.', old.status, new.status));
     end if;
-    if new.status = 'completed' then
-        new.completed_at := coalesce(old.completed_at, pg_catalog.now());
+    if new.status = 'active' then
+        if new.expires_at <= pg_catalog.now() then
+            perform private.refuse('412', 'The expiry of this enrolment has passed. Give it a later expiresAt first.');
+        end if;
+        -- Begun early, it begins now.
+        if new.starts_at > pg_catalog.now() then
+            new.starts_at := pg_catalog.now();
+        end if;
+    elsif new.status = 'completed' then
+        -- Until progress completes by itself, it is an admin's word, and that has a reason.
+        if not private.has_reason() and private.is_community_admin() then
+            perform private.refuse('400', 'Say why the enrolment is completed: give a reason.', 'reason');
+        end if;
+        new.completed_at := coalesce(new.completed_at, pg_catalog.now());
     elsif new.status = 'withdrawn' then
         new.withdrawn_at := pg_catalog.now();
     end if;
@@ -153,6 +310,99 @@ $$;
 
 create trigger program_enrollments_hold_states before update on public.program_enrollments
 for each row execute function private.hold_enrollment_states();
+
+-- The reason of what follows in this transaction, for the audit log; null takes it back.
+create function private.note_reason(reason text) returns void
+volatile
+set search_path = ''
+language plpgsql
+as $$
+begin
+    if pg_catalog.char_length(reason) > 1000 then
+        perform private.refuse('400', 'The reason is longer than 1,000 characters. Shorten it.', 'reason');
+    end if;
+    perform pg_catalog.set_config('gym.reason', coalesce(reason, ''), true);
+end
+$$;
+
+create function private.has_reason() returns boolean
+stable
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return coalesce(pg_catalog.current_setting('gym.reason', true), '')
+        ~ '[^[:space:][:cntrl:]\u0080-\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]';
+end
+$$;
+
+-- What the clock does to enrolments: those whose expiry has come end, those whose start has come begin. At most so
+-- many at a time, and how many it were; harmless at any moment, and beside another one. Community by community, for
+-- every index begins with them.
+create function private.advance_enrollments(most integer) returns integer
+volatile
+security definer -- for all communities; called by the worker, never by a client
+set search_path = ''
+language plpgsql
+as $$
+declare
+    ended integer;
+    begun integer;
+begin
+    with lapsed as (
+        select e.community_id, e.id
+        from public.communities as c
+        cross join lateral (
+            select e.community_id, e.id
+            from public.program_enrollments as e
+            where e.community_id = c.id
+                and e.status in ('pending', 'active', 'paused') and e.expires_at <= pg_catalog.now()
+            order by e.expires_at
+            limit most
+            for update skip locked
+        ) as e
+        limit most
+    )
+    update public.program_enrollments as e
+    set status = 'expired'
+    from lapsed
+    where e.community_id = lapsed.community_id and e.id = lapsed.id;
+    get diagnostics ended = row_count;
+
+    with due as (
+        select e.community_id, e.id
+        from public.communities as c
+        cross join lateral (
+            select e.community_id, e.id
+            from public.program_enrollments as e
+            where e.community_id = c.id
+                and e.status = 'pending' and e.starts_at <= pg_catalog.now()
+                and (e.expires_at > pg_catalog.now()) is not false
+            order by e.starts_at
+            limit most - ended
+            for update skip locked
+        ) as e
+        limit most - ended
+    )
+    update public.program_enrollments as e
+    set status = 'active'
+    from due
+    where e.community_id = due.community_id and e.id = due.id;
+    get diagnostics begun = row_count;
+    return ended + begun;
+end
+$$;
+
+create function private.is_overdue(enrollment public.program_enrollments) returns boolean
+stable
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return enrollment.status in ('pending', 'active', 'paused')
+        and coalesce(enrollment.due_at < pg_catalog.now(), false);
+end
+$$;
 
 -- The programs that the caller is or was enrolled in: they stay visible to them when archived.
 create function private.viewer_program_ids() returns setof uuid
@@ -198,17 +448,209 @@ declare
     person uuid := coalesce((input ->> 'user_id')::uuid, auth.uid());
     enrollment_id uuid;
 begin
-    if person is distinct from auth.uid() or input ->> 'due_at' is not null then
+    if person is distinct from auth.uid() or pg_catalog.num_nonnulls(
+        input ->> 'cohort_id', input ->> 'starts_at', input ->> 'due_at', input ->> 'expires_at'
+    ) > 0 then
         perform private.require_community_admin();
     end if;
     perform from public.programs as p where p.id = (input ->> 'program_id')::uuid;
     if not found then
         perform private.refuse('404', 'There is no program with this id in your community.');
     end if;
-    insert into public.program_enrollments (program_id, user_id, due_at)
-    values ((input ->> 'program_id')::uuid, person, (input ->> 'due_at')::timestamptz)
+    insert into public.program_enrollments (program_id, user_id, cohort_id, starts_at, due_at, expires_at)
+    values (
+        (input ->> 'program_id')::uuid, person, (input ->> 'cohort_id')::uuid, (input ->> 'starts_at')::timestamptz,
+        (input ->> 'due_at')::timestamptz, (input ->> 'expires_at')::timestamptz
+    )
     returning id into enrollment_id;
     return enrollment_id;
+end
+$$;
+
+-- Enrols one person as above, or, asked by an admin, up to 1,000: a result for each.
+create function public.enroll_people(input jsonb) returns jsonb
+volatile
+set search_path = ''
+language plpgsql
+as $$
+declare
+    enrollment_id uuid;
+begin
+    if input ->> 'user_ids' is not null then
+        return pg_catalog.jsonb_build_object('results', private.enroll_listed(input));
+    end if;
+    enrollment_id := public.enroll(input);
+    return pg_catalog.jsonb_build_object(
+        'enrollment_id', enrollment_id,
+        'results', pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_object(
+            'user_id', coalesce((input ->> 'user_id')::uuid, auth.uid()), 'enrollment_id', enrollment_id
+        ))
+    );
+end
+$$;
+
+-- All who can be enrolled in one statement; the others each told why not, most of them by trying it.
+create function private.enroll_listed(input jsonb) returns jsonb
+volatile
+set search_path = ''
+language plpgsql
+as $$
+declare
+    listed uuid[];
+    program_status text;
+    enrolled jsonb;
+begin
+    perform private.require_community_admin();
+    if input ->> 'user_id' is not null then
+        perform private.refuse('400', 'Give userId or userIds, not both.', 'userIds');
+    end if;
+    if pg_catalog.jsonb_typeof(input -> 'user_ids') <> 'array'
+        or pg_catalog.jsonb_array_length(input -> 'user_ids') not between 1 and 1000 then
+        perform private.refuse('400', 'userIds can name 1 to 1,000 people.', 'userIds');
+    end if;
+    listed := array(select pg_catalog.jsonb_array_elements_text(input -> 'user_ids')::uuid);
+    select p.status into program_status from public.programs as p where p.id = (input ->> 'program_id')::uuid;
+    if not found then
+        perform private.refuse('404', 'There is no program with this id in your community.');
+    elsif program_status <> 'published' then
+        perform private.refuse_unpublished(program_status);
+    end if;
+
+    with enrollments as (
+        insert into public.program_enrollments (program_id, user_id, cohort_id, starts_at, due_at, expires_at)
+        select
+            (input ->> 'program_id')::uuid, m.user_id, (input ->> 'cohort_id')::uuid,
+            (input ->> 'starts_at')::timestamptz, (input ->> 'due_at')::timestamptz, (input ->> 'expires_at')::timestamptz
+        from public.memberships as m
+        where m.user_id = any (listed) and m.status = 'active'
+            and not exists (
+                select from public.program_enrollments as e
+                where e.community_id = m.community_id and e.program_id = (input ->> 'program_id')::uuid
+                    and e.user_id = m.user_id and e.status in ('pending', 'active', 'paused')
+            )
+        -- In one order, whoever enrols: two lists with the same people wait for each other, and not in a circle.
+        order by m.user_id
+        on conflict do nothing
+        returning user_id, id
+    )
+    select coalesce(pg_catalog.jsonb_object_agg(e.user_id, e.id), '{}') into enrolled from enrollments as e;
+
+    return (
+        select pg_catalog.jsonb_agg(
+            case
+                when l.place > l.first_place then pg_catalog.jsonb_build_object(
+                    'user_id', l.user_id, 'code', 'BAD_USER_INPUT',
+                    'message', 'This person is in the list twice; the first place counts.'
+                )
+                when enrolled ? l.user_id::text then pg_catalog.jsonb_build_object(
+                    'user_id', l.user_id, 'enrollment_id', enrolled -> l.user_id::text
+                )
+                when exists (
+                    select from public.program_enrollments as e
+                    where e.program_id = (input ->> 'program_id')::uuid and e.user_id = l.user_id
+                        and e.status in ('pending', 'active', 'paused') and (e.expires_at > pg_catalog.now()) is not false
+                ) then private.already_enrolled(l.user_id)
+                else private.try_to_enroll(l.user_id, input)
+            end
+            order by l.place
+        )
+        from (
+            select u.user_id, u.place, min(u.place) over (partition by u.user_id) as first_place
+            from pg_catalog.unnest(listed) with ordinality as u (user_id, place)
+        ) as l
+    );
+end
+$$;
+
+-- One of a list, in a savepoint: what is refused for a reason of this person's is told, and hinders nobody else.
+create function private.try_to_enroll(person uuid, input jsonb) returns jsonb
+volatile
+set search_path = ''
+language plpgsql
+as $$
+declare
+    one jsonb := pg_catalog.jsonb_set(input - 'user_ids', '{user_id}', pg_catalog.to_jsonb(person));
+    why text;
+begin
+    return pg_catalog.jsonb_build_object('user_id', person, 'enrollment_id', public.enroll(one));
+exception
+    when sqlstate 'PT404' or sqlstate 'PT412' then
+        get stacked diagnostics why = message_text;
+        return pg_catalog.jsonb_build_object(
+            'user_id', person, 'message', why,
+            'code', case sqlstate when 'PT404' then 'NOT_FOUND' else 'FAILED_PRECONDITION' end
+        );
+    when unique_violation then
+        return private.already_enrolled(person);
+end
+$$;
+
+-- In the words of the constraint program_enrollments_one_open.
+create function private.already_enrolled(person uuid) returns jsonb
+stable
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return pg_catalog.jsonb_build_object(
+        'user_id', person, 'code', 'CONFLICT', 'message',
+        'This person already has an open enrolment in the program. Withdraw it first, or go on with it.'
+    );
+end
+$$;
+
+-- The results of enroll_people as rows.
+create function private.enroll_results(told jsonb) returns table (
+    place bigint, user_id uuid, enrollment_id uuid, code text, message text
+)
+stable
+rows 100
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return query
+    select
+        r.place, (r.result ->> 'user_id')::uuid, (r.result ->> 'enrollment_id')::uuid,
+        r.result ->> 'code', r.result ->> 'message'
+    from pg_catalog.jsonb_array_elements(told -> 'results') with ordinality as r (result, place);
+end
+$$;
+
+-- An admin's changes: the state, the dates, the cohort. Where it changes nothing, it is asked why.
+create function public.update_enrollment(input jsonb) returns uuid
+volatile
+set search_path = ''
+language plpgsql
+as $$
+declare
+    current_status text;
+begin
+    perform private.require_community_admin();
+    perform private.note_reason(input ->> 'reason');
+    -- What the input does not name keeps its value; what it names as null is cleared. Of two who want the same state
+    -- at the same moment, the second one waits, and then finds it there.
+    update public.program_enrollments as e
+    set
+        status = case when input ? 'status' then input ->> 'status' else e.status end,
+        cohort_id = case when input ? 'cohort_id' then (input ->> 'cohort_id')::uuid else e.cohort_id end,
+        starts_at = case when input ? 'starts_at' then (input ->> 'starts_at')::timestamptz else e.starts_at end,
+        due_at = case when input ? 'due_at' then (input ->> 'due_at')::timestamptz else e.due_at end,
+        expires_at = case
+            when input ? 'expires_at' then (input ->> 'expires_at')::timestamptz else e.expires_at
+        end
+    where e.id = (input ->> 'id')::uuid and (input ->> 'status' is distinct from e.status);
+    if not found then
+        select e.status into current_status
+        from public.program_enrollments as e
+        where e.id = (input ->> 'id')::uuid;
+        if not found then
+            perform private.refuse('404', 'There is no enrolment with this id in your community.');
+        end if;
+        perform private.refuse('412', pg_catalog.format('The enrolment is %s already.', current_status));
+    end if;
+    perform private.note_reason(null);
+    return (input ->> 'id')::uuid;
 end
 $$;
 

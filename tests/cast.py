@@ -68,3 +68,7 @@ TRAVELLER_ENROLLMENT, TRAVELLER_ELSEWHERE = _id("f", 5), _id("f", 11)
 OTHER_ENROLLMENT = _id("f", 12)
 
 INVITATION, OTHER_INVITATION = _id("a", 11), _id("a", 12)  # NEWCOMER's to Alpha, and somebody's to Beta
+COHORT = _id("9", 1)  # of PUBLISHED, with LEARNER's enrolment in it
+EMPTY_COHORT = _id("9", 2)  # of PUBLISHED, and nobody was ever in it
+OPEN_COHORT = _id("9", 3)  # of OPEN_TO_ALL
+OTHER_COHORT = _id("9", 11)

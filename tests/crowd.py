@@ -30,6 +30,8 @@ INVITATION = _key("invitation", 100_010)
 OWN_INVITATION = _key("invitation", 200_001)
 # One that many entries of the audit log come from.
 REQUEST = "a-request-of-many-changes"
+# Of that program, with 60 of them in it.
+COHORT = _key("cohort", 100_877)
 
 # Alpha is the first place and Beta the second. What belongs to a place has its number times 100,000 in its own.
 _PLACES = """
@@ -158,17 +160,32 @@ join public.program_course_assignments as b
     on b.community_id = a.community_id and b.program_id = a.program_id and b.sequence_order < a.sequence_order;
 """
 
-# Twenty people a program, and 600 in a few. The learner is in every fifteenth of Alpha's.
+_COHORTS = """
+insert into public.cohorts (id, community_id, program_id, name, due_at)
+select
+    pg_temp.key('cohort', place * 100000 + n + turn * 10000), community_id, id, 'Cohort ' || md5(n::text || turn),
+    '2099-01-01'
+from program, generate_series(0, 1) as turn;
+"""
+
+# Twenty people a program, and 600 in a few; a tenth of them in cohorts, three quarters with a due date. The learner is
+# in every fifteenth of Alpha's.
 _ENROLLMENTS = """
 insert into public.program_enrollments (
-    community_id, program_id, program_version, user_id, status, enrolled_at, completed_at, withdrawn_at
+    community_id, program_id, program_version, user_id, status, enrolled_at, completed_at, withdrawn_at, cohort_id,
+    due_at
 )
 select
     p.community_id, p.id, 1,
     pg_temp.key('person', p.place * 100000 + 1 + mod(p.n * 13 + turn * 7, p.members)), s.status,
     '2025-06-01'::timestamptz + (turn * 1000 + p.n) * interval '1 minute',
     case s.status when 'completed' then '2026-09-01'::timestamptz end,
-    case s.status when 'withdrawn' then '2026-09-01'::timestamptz end
+    case s.status when 'withdrawn' then '2026-09-01'::timestamptz end,
+    case when mod(turn, 10) = 5 then pg_temp.key('cohort', p.place * 100000 + p.n) end,
+    -- Few are overdue.
+    case when mod(turn, 4) <> 3 then
+        case when mod(p.n * 7 + turn, 400) = 5 then '2026-01-01'::timestamptz else '2099-01-01' end
+    end
 from program as p,
     generate_series(1, least(case mod(p.n, 100) when 77 then 600 else 20 end, p.members)) as turn,
     lateral (
@@ -179,8 +196,12 @@ from program as p,
     ) as s (status)
 where p.status <> 'draft';
 
-insert into public.program_enrollments (community_id, program_id, program_version, user_id, enrolled_at)
-select community_id, id, 1, %(learner)s, '2025-06-01'::timestamptz + n * interval '10 hours'
+insert into public.program_enrollments (
+    community_id, program_id, program_version, user_id, enrolled_at, cohort_id, due_at
+)
+select
+    community_id, id, 1, %(learner)s, '2025-06-01'::timestamptz + n * interval '10 hours',
+    pg_temp.key('cohort', place * 100000 + n), '2099-01-01'
 from program
 where place = 1 and mod(n, 15) = 7;
 """
@@ -214,7 +235,7 @@ def fill(database: Database) -> None:
         "program": PROGRAM,
         "request": REQUEST,
     }
-    parts = (_PLACES, _MEMBERS, _INVITATIONS, _COURSES, _PROGRAMS, _ENROLLMENTS, _AUDIT)
+    parts = (_PLACES, _MEMBERS, _INVITATIONS, _COURSES, _PROGRAMS, _COHORTS, _ENROLLMENTS, _AUDIT)
     with psycopg.connect(database.dsn("supabase_admin"), autocommit=True) as connection:
         with connection.transaction():
             connection.execute("set local session_replication_role = replica")

@@ -11,6 +11,7 @@ from tests.cast import (
     ASSIGNMENT,
     BETA,
     BLOCKS,
+    COHORT,
     COMPLETED_ENROLLMENT,
     COURSE,
     DRAFT,
@@ -18,6 +19,7 @@ from tests.cast import (
     DRAFT_BLOCK,
     DRAFT_COURSE,
     DROPPED_BLOCK,
+    EMPTY_COHORT,
     ENROLLMENT,
     INVITATION,
     KEPT_ENROLLMENT,
@@ -276,6 +278,19 @@ def _audit() -> list[Record]:
     ]
 
 
+def _cohorts() -> list[Record]:
+    return [
+        Record(
+            "public.cohorts",
+            row,
+            f"id = '{cohort}'",
+            f"(program_id, name) values ('{PUBLISHED}', 'New')",
+            "name = 'New'",
+        )
+        for row, cohort in (("the learner's", COHORT), ("nobody's", EMPTY_COHORT))
+    ]
+
+
 RECORDS = (
     *_communities(),
     *_memberships(),
@@ -294,4 +309,5 @@ RECORDS = (
     *_program_enrollments(),
     *_audit(),
     *_enrollment_moves(),
+    *_cohorts(),
 )

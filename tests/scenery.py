@@ -64,6 +64,12 @@ _PREREQUISITES = (
     (ALPHA, cast.PUBLISHED, cast.SECOND_COURSE, cast.COURSE),
     (ALPHA, cast.UNFINISHED, cast.COURSE, cast.DRAFT_COURSE),
 )
+_COHORTS = (
+    (cast.COHORT, ALPHA, cast.PUBLISHED, "July"),
+    (cast.EMPTY_COHORT, ALPHA, cast.PUBLISHED, "August"),
+    (cast.OPEN_COHORT, ALPHA, cast.OPEN_TO_ALL, "March"),
+    (cast.OTHER_COHORT, BETA, cast.OTHER_PUBLISHED, "July"),
+)
 _ENROLLMENTS = (
     (cast.ENROLLMENT, ALPHA, cast.PUBLISHED, cast.LEARNER),
     (cast.COMPLETED_ENROLLMENT, ALPHA, cast.ARCHIVED, cast.LEARNER),
@@ -81,6 +87,7 @@ def build_scenery(dsn: str) -> None:
         _invitations(connection)
         _courses(connection)
         _programs(connection)
+        _cohorts(connection)
         _enrollments(connection)
 
 
@@ -156,6 +163,10 @@ def _programs(connection: psycopg.Connection) -> None:
     _insert(connection, "public.program_course_prerequisites", columns, _PREREQUISITES)
 
 
+def _cohorts(connection: psycopg.Connection) -> None:
+    _insert(connection, "public.cohorts", "id, community_id, program_id, name", _COHORTS)
+
+
 def _published_at(status: str) -> datetime | None:
     return None if status == "draft" else datetime(2026, 9, 1, tzinfo=UTC)
 
@@ -166,6 +177,8 @@ def _enrollments(connection: psycopg.Connection) -> None:
     _set_status(connection, "program_enrollments", "withdrawn", cast.PEER_WITHDRAWN)
     _enroll(connection, [(cast.PEER_ENROLLMENT, ALPHA, cast.PUBLISHED, cast.PEER)])
     _set_status(connection, "programs", "archived", cast.ARCHIVED, cast.ARCHIVED_UNSEEN)
+    join = "update public.program_enrollments set cohort_id = %s where id = %s"
+    connection.execute(join, (cast.COHORT, cast.ENROLLMENT))
     _renewed(connection)
 
 

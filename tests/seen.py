@@ -6,7 +6,7 @@ from tests.people import Person
 
 TENANT_TABLES = (
     *("memberships", "invitations", "courses", "course_versions", "block_identities", "blocks"),
-    *("programs", "program_course_assignments", "program_enrollments"),
+    *("programs", "program_course_assignments", "program_enrollments", "cohorts"),
     *("program_versions", "program_course_groups"),
     "audit_entries",
 )

@@ -31,7 +31,7 @@ IDS = {"program": crowd.PROGRAM, "course": crowd.COURSE, "exportCourse": crowd.C
 # Of root fields that a function answers.
 ARGUMENTS = {"previewMove": {"programId": f'"{cast.RENEWED}"', "fromVersion": "1"}}
 # What many rows of Alpha have, and what few or none have, where the values are not listed by an enum.
-FREQUENT = {
+FREQUENT: Mapping[str, Any] = {
     "search": "e",
     "programId": crowd.PROGRAM,
     "userId": cast.LEARNER.id,
@@ -42,8 +42,11 @@ FREQUENT = {
     "requestId": crowd.REQUEST,
     "from": "2025-01-01T00:00:00Z",
     "until": "2027-01-01T00:00:00Z",
+    "cohortId": crowd.COHORT,
+    "overdue": False,
+    "dueBefore": "2100-01-01T00:00:00Z",
 }
-RARE = {
+RARE: Mapping[str, Any] = {
     "search": "no such text",
     "programId": cast.OPEN_TO_ALL,
     "userId": cast.ADMIN.id,
@@ -54,6 +57,9 @@ RARE = {
     "requestId": "none",
     "from": "2099-01-01T00:00:00Z",
     "until": "1999-01-01T00:00:00Z",
+    "cohortId": cast.OPEN_COHORT,
+    "overdue": True,
+    "dueBefore": "2020-01-01T00:00:00Z",
 }
 
 PAGE = "edges { cursor node { %s } } pageInfo { startCursor endCursor }"
@@ -213,7 +219,7 @@ def _orders(arguments: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
 
 def _frequent_filters(arguments: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     fields = _input_fields(arguments, "filter")
-    frequent = {name: _values(named) or str(FREQUENT[name]) for name, named in fields.items()}
+    frequent = {name: _values(named) or FREQUENT[name] for name, named in fields.items()}
     for name, value in frequent.items():
         yield f" with {name}", {"filter": {name: value}}
     if len(fields) > 1:
@@ -222,7 +228,7 @@ def _frequent_filters(arguments: Mapping[str, Any]) -> Iterator[tuple[str, dict[
 
 def _rare_filters(arguments: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for name, named in _input_fields(arguments, "filter").items():
-        for value in _values(named) or [str(RARE[name])]:
+        for value in _values(named) or [RARE[name]]:
             yield f" with {name} {value}", {"filter": {name: value}}
 
 

@@ -31,6 +31,7 @@ REVIEWED = {
         # The index of a program's enrolments leads to them; a version goes only with its program. One more index that
         # begins so, and the planner would take it for what leads to one person.
         "program_enrollments_version_exists",
+        "program_enrollments_cohort_exists",  # a cohort is of one program; of few, so without those in none
     },
     # The wall is for every role, so that each may be stopped by it; these are its questions, all about the caller.
     "signed out, one may only ask who one is": {
@@ -65,6 +66,7 @@ REVIEWED = {
         "decline_invitation(jsonb)",
         "switch_community(jsonb)",  # writes the caller's own choice, among what is open to them
         "private.audit_entry_is_sealed(audit_entries)",  # answers to admins about their own community only
+        "private.viewer_cohort_ids()",
         "private.member_email(memberships)",  # answers to the person and their admins only
     },
     "our roles act as few, and nobody as them": {"gym_api as anon", "gym_api as authenticated"},

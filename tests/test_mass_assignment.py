@@ -18,7 +18,8 @@ INSERTED = {
     "program_course_groups": {"program_id", "version", "name", "at_least"},
     "program_course_prerequisites": {"program_id", "version", "course_id", "prerequisite_id"},
     "enrollment_moves": {"community_id", "enrollment_id", "from_version", "to_version", "mode", "reason"},
-    "program_enrollments": {"program_id", "user_id", "due_at"},
+    "program_enrollments": {"program_id", "user_id", "due_at", "cohort_id", "starts_at", "expires_at"},
+    "cohorts": {"program_id", "name", "starts_at", "due_at", "expires_at"},
 }
 UPDATED = {
     "communities": {"name", "time_zone"},
@@ -28,7 +29,8 @@ UPDATED = {
     "program_course_assignments": {"sequence_order", "required", "group_name"},
     "program_versions": {"completion_criteria"},
     "program_course_groups": {"at_least"},
-    "program_enrollments": {"status", "due_at"},
+    "program_enrollments": {"status", "due_at", "cohort_id", "starts_at", "expires_at"},
+    "cohorts": {"name", "starts_at", "due_at", "expires_at"},
 }
 REFUSED = "42501: permission denied for table {}"
 # Those that the database computes are written by nobody.
@@ -103,9 +105,19 @@ def test_learners_do_not_choose_their_status(as_learner: Person, status: str) ->
     assert refusal(as_learner, change, status, cast.ENROLLMENT) == NO_PRIVILEGE
 
 
-def test_learners_do_not_set_their_own_deadline(as_learner: Person) -> None:
-    later = "update public.program_enrollments set status = 'withdrawn', due_at = '2099-01-01' where id = %s"
-    at_once = "insert into public.program_enrollments (program_id, due_at) values (%s, '2099-01-01')"
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("starts_at", "2020-01-01"),
+        ("due_at", "2099-01-01"),
+        ("expires_at", "2099-01-01"),
+        ("cohort_id", str(cast.EMPTY_COHORT)),
+    ],
+)
+def test_learners_do_not_set_their_own_dates(as_learner: Person, column: str, value: str) -> None:
+    change = f"update public.program_enrollments set status = 'withdrawn', {column} = %s where id = %s"
+    begin = f"insert into public.program_enrollments (program_id, {column}) values (%s, %s)"
 
-    assert refusal(as_learner, later, cast.ENROLLMENT) == "PT403"
-    assert refusal(as_learner, at_once, cast.OPEN_TO_ALL) == NO_PRIVILEGE
+    assert refusal(as_learner, change, value, cast.ENROLLMENT) == "PT403"
+    at_once = refusal(as_learner, begin, cast.OPEN_TO_ALL, value)
+    assert at_once == ("PT403" if column == "cohort_id" else NO_PRIVILEGE)

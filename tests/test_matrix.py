@@ -78,6 +78,7 @@ REFUSED_TO_ALL = {
     ("private.audit_heads", "any", "select"),
     ("private.audit_heads", "any", "update"),
     ("private.audit_heads", "any", "delete"),
+    ("public.cohorts", "the learner's", "delete"),  # there are enrolments in it
 }
 
 

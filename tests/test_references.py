@@ -41,6 +41,19 @@ QUESTIONS = {
     "public.decline_invitation(jsonb_build_object('id', %s::text))": cast.OTHER_INVITATION,
     "public.update_community(jsonb_build_object('id', %s::text, 'name', 'Mine'))": cast.BETA,
     "public.leave_community(jsonb_build_object('community_id', %s::text))": cast.BETA,
+    "public.update_enrollment(jsonb_build_object('id', %s::text, 'status', 'paused'))": cast.OTHER_ENROLLMENT,
+    f"public.update_enrollment(jsonb_build_object('id', '{cast.ENROLLMENT}', 'cohort_id', %s::text))": (
+        cast.OTHER_COHORT
+    ),
+    f"public.enroll(jsonb_build_object('program_id', '{cast.OPEN_TO_ALL}', 'user_id', '{cast.PEER.id}', "
+    "'cohort_id', %s::text))": cast.OTHER_COHORT,
+    "public.enroll_people(jsonb_build_object('program_id', %s::text, 'user_ids', "
+    f"jsonb_build_array('{cast.PEER.id}')))": cast.OTHER_PUBLISHED,
+    f"public.enroll_people(jsonb_build_object('program_id', '{cast.OPEN_TO_ALL}', 'cohort_id', %s::text, "
+    f"'user_ids', jsonb_build_array('{cast.PEER.id}')))": cast.OTHER_COHORT,
+    "public.create_cohort(jsonb_build_object('program_id', %s::text, 'name', 'Ours'))": cast.OTHER_PUBLISHED,
+    "public.update_cohort(jsonb_build_object('id', %s::text, 'name', 'Ours'))": cast.OTHER_COHORT,
+    "public.delete_cohort(jsonb_build_object('id', %s::text))": cast.OTHER_COHORT,
 }
 WRITES = {
     "insert into public.program_enrollments (program_id) values (%s)": cast.OTHER_PUBLISHED,
@@ -59,6 +72,10 @@ WRITES = {
     "delete from public.programs where id = %s": cast.OTHER_DRAFT,
     "update public.program_enrollments set status = 'withdrawn' where id = %s": cast.OTHER_ENROLLMENT,
     "delete from public.program_course_assignments where id = %s": cast.OTHER_ASSIGNMENT,
+    "insert into public.cohorts (program_id, name) values (%s, 'Ours')": cast.OTHER_PUBLISHED,
+    "update public.cohorts set name = 'Ours' where id = %s": cast.OTHER_COHORT,
+    "delete from public.cohorts where id = %s": cast.OTHER_COHORT,
+    f"update public.program_enrollments set cohort_id = %s where id = '{cast.ENROLLMENT}'": cast.OTHER_COHORT,
 }
 
 
@@ -102,6 +119,9 @@ def test_statements_answer_as_if_it_did_not_exist(person: Person, statement: str
         f"values ('{ALPHA}', '{cast.OTHER_COURSE}', 1, 'page', 'Ours', 9)",
         "insert into public.course_versions (community_id, course_id, version) "
         f"values ('{ALPHA}', '{cast.OTHER_COURSE}', 2)",
+        "insert into public.cohorts (community_id, program_id, name) "
+        f"values ('{ALPHA}', '{cast.OTHER_PUBLISHED}', 'Ours')",
+        f"update public.program_enrollments set cohort_id = '{cast.OTHER_COHORT}' where id = '{cast.ENROLLMENT}'",
     ],
 )
 def test_even_the_owner_of_the_tables_cannot_link_communities(database: Database, statement: str) -> None:
