@@ -25,9 +25,15 @@ DECISION = ROOT / "docs/decisions/0004-advisors.md"
 REVIEWED = {
     ("rls_enabled_no_policy", "private.active_communities"),
     ("rls_enabled_no_policy", "private.super_admins"),
+    ("rls_enabled_no_policy", "private.audit_heads"),
+    ("rls_enabled_no_policy", "private.audit_salts"),
+    ("rls_enabled_no_policy", "private.audit_seals"),
     ("unindexed_foreign_keys", "blocks_identity_exists"),
     ("unindexed_foreign_keys", "blocks_version_exists"),
     ("unindexed_foreign_keys", "courses_version_exists"),
+    ("unindexed_foreign_keys", "programs_version_exists"),
+    ("unindexed_foreign_keys", "program_enrollments_cohort_exists"),
+    ("unindexed_foreign_keys", "program_enrollments_version_exists"),
 }
 REVIEWED_LINTS = {"unused_index"}
 

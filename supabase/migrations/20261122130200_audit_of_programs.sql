@@ -7,3 +7,4 @@ select private.record_changes_of('public.program_versions');
 select private.record_changes_of('public.program_course_groups');
 select private.record_changes_of('public.program_course_prerequisites');
 select private.record_changes_of('public.enrollment_moves');
+select private.record_changes_of('public.cohorts');
