@@ -42,7 +42,7 @@ async def course_ids(api: Api, person: Person, program: UUID) -> dict[int, list[
     return {v["version"]: [a["course"]["id"] for a in v["courseAssignments"]] for v in versions}
 
 
-EVERY_MUTATION = {
+EVERY_MUTATION: dict[str, dict[str, Any]] = {
     ASSIGN: {"programId": cast.PUBLISHED, "courses": []},
     CLONE: {"id": cast.PUBLISHED},
     MOVE: {"programId": cast.RENEWED, "fromVersion": 1, "mode": "CARRY_OVER", "reason": "Because"},

@@ -29,7 +29,7 @@ leaves = st.one_of(
     ),
 )
 # What is nearly right, and what is not at all.
-oddities = st.sampled_from(
+oddities: st.SearchStrategy[Any] = st.sampled_from(
     [
         *(None, True, 0, "", [], {}, {"all": []}, {"all": {}}, {"any": None}, {"of": [{"group": "a"}]}),
         *(

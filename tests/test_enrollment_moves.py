@@ -59,7 +59,7 @@ async def test_a_preview_tells_whom_a_move_touches_and_the_move_does_so(
 async def test_differences_say_what_was_and_what_is(api: Api, as_admin: Person) -> None:
     preview = (await api.ask(as_admin, PREVIEW, program=cast.PUBLISHED, **{"from": 1})).data["previewMove"]
 
-    one = {"group": None, "version": 1, "required": True, "prerequisites": []}
+    one: dict[str, Any] = {"group": None, "version": 1, "required": True, "prerequisites": []}
     two = {"group": "Core", "version": 1, "required": True, "prerequisites": [str(ONE)]}
     assert [list(difference.values()) for difference in preview["differences"]] == [
         ["COURSE_REMOVED", None, one, None, {"id": str(ONE)}],

@@ -36,7 +36,7 @@ def publish_again(database: Database, *courses: UUID) -> None:
         connection.execute(PUBLISH_COURSES, (list(courses),))
 
 
-def pins(database: Database, program: UUID) -> list[tuple[int, dict[str, int]]]:
+def pins(database: Database, program: UUID) -> list[tuple[int, dict[str, int | None]]]:
     """The versions of the courses in each version of a program."""
     rows = database.run(
         """
