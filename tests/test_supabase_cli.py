@@ -22,6 +22,7 @@ REVIEWED = {
     ("rls_enabled_no_policy", "private.super_admins"),
     ("unindexed_foreign_keys", "blocks_version_exists"),
     ("unindexed_foreign_keys", "courses_version_exists"),
+    ("unindexed_foreign_keys", "program_enrollments_cohort_exists"),
 }
 REVIEWED_LINTS = {"unused_index"}
 
