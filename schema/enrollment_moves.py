@@ -159,7 +159,7 @@ class EnrollmentMoveMutation:
     move_enrollments: MoveEnrollmentsPayload | None = mutation(
         "public.move_enrollments",
         MoveEnrollmentsInput,
-        "Admins. Moves open enrolments to a newer version of their program, or writes down that they stay; 20,000 at "
+        "Admins. Moves open enrolments to a newer version of their program, or writes down that they stay; 5,000 at "
         "once, those that began first, and tells how many remain. Errors: "
         "FORBIDDEN, NOT_FOUND, BAD_USER_INPUT (no such versions, no reason), FAILED_PRECONDITION (an enrolment that is "
         "named is not open, or in another version).",

@@ -27,7 +27,10 @@ MOVES = {
 # Dates are hours from now, and never now: whole days and a half.
 DATES = st.none() | st.integers(-4, 8).map(lambda days: days * 24 + 12)
 STATES = st.sampled_from(sorted(OPEN | {"completed", "withdrawn", "expired"}))
+OFTEN_OPEN = st.sampled_from(["active", "paused"] * 5 + ["pending", "completed", "withdrawn", "expired"])
 PEOPLE = st.sampled_from(["learner", "admin"])
+# Most acts on what is open already would only be refused.
+ANYWAY = st.sampled_from([False] * 7 + [True])
 
 
 class RefusedError(Exception):
@@ -200,8 +203,13 @@ class Life(RuleBasedStateMachine):
     def teardown(self) -> None:
         self._transaction.__exit__(None, None, None)
 
-    @rule(who=PEOPLE, starts=DATES, due=DATES, expires=DATES, plain=st.booleans())
-    def enroll(self, who: str, starts: int | None, due: int | None, expires: int | None, plain: bool) -> None:
+    @rule(who=PEOPLE, starts=DATES, due=DATES, expires=DATES, plain=st.booleans(), anyway=ANYWAY)
+    def enroll(
+        self, who: str, starts: int | None, due: int | None, expires: int | None, plain: bool, anyway: bool
+    ) -> None:
+        latest = self.model.attempts[-1] if self.model.attempts else None
+        if latest and latest.status in OPEN and not latest.lapsed and not anyway:
+            return
         if plain:
             starts = due = expires = None
         given = {"starts_at": starts, "due_at": due, "expires_at": expires}
@@ -220,7 +228,10 @@ class Life(RuleBasedStateMachine):
         ),
         reason=st.sampled_from([None, "", " \t", "An exam elsewhere"]),
     )
-    def update(self, who: str, which: int, changes: dict[str, Any], reason: str | None) -> None:
+    def change(self, who: str, which: int, changes: dict[str, Any], reason: str | None) -> None:
+        self._change(who, which, changes, reason)
+
+    def _change(self, who: str, which: int, changes: dict[str, Any], reason: str | None) -> None:
         if not self.model.attempts:
             return
         number = -1 - which % len(self.model.attempts)
@@ -233,6 +244,15 @@ class Life(RuleBasedStateMachine):
                 who, "update_enrollment", id=enrollment, reason=reason, **given, **self._dated(dates)
             ),
         )
+
+    @rule(status=OFTEN_OPEN, reason=st.sampled_from([None, "Ill"]))
+    def change_status(self, status: str, reason: str | None) -> None:
+        self._change("admin", 0, {"status": status}, reason)
+
+    @rule(name=st.sampled_from(["starts", "due", "expires"]), dates=st.lists(DATES, min_size=1, max_size=3))
+    def change_date(self, name: str, dates: list[int | None]) -> None:
+        for date in dates:
+            self._change("admin", 0, {name: date}, None)
 
     @rule(who=PEOPLE)
     def withdraw(self, who: str) -> None:

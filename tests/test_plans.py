@@ -37,9 +37,9 @@ COMMUNITIES = "communities"
 UNINDEXED = {"status", "role", "search"}
 # An index leads to what is due before some moment. Made for any moment, a plan goes by it, and sorts all that it finds.
 SORTED = {"dueBefore"}
-# Two indexes lead to one person, or one cohort, in one program. The planner takes them for equally good, and may go by
-# the person, or by the program.
-TWO_INDEXES = (("programs", "enrollments"), {"userId", "cohortId"})
+# Two indexes lead to one person, one cohort or what is overdue in one program. The planner takes them for equally good,
+# and may go by those, or by the program.
+TWO_INDEXES = (("programs", "enrollments"), {"userId", "cohortId", "overdue"})
 # Fields that a function computes from a row, each with the questions it may ask a value: it is planned apart from the
 # statement, so its calls share no answers. COMPUTED_WEIGHT and COMPUTED_ROW_WEIGHT limit how many there can be.
 COMPUTED = {

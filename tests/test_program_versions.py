@@ -94,7 +94,8 @@ async def test_a_program_is_published_when_its_courses_are(
     api: Api, as_admin: Person, database: Database
 ) -> None:
     refused = await api.ask(as_admin, lifecycle("publishProgram"), id=cast.UNFINISHED)
-    database.run("update public.courses set status = 'published' where id = %s", cast.DRAFT_COURSE)
+    publish = "mutation ($id: UUID!) { publishCourse(input: {id: $id}) { course { status } } }"
+    assert (await api.ask(as_admin, publish, id=cast.DRAFT_COURSE)).data
     published = await api.ask(as_admin, lifecycle("publishProgram"), id=cast.UNFINISHED)
 
     assert refused.code == "FAILED_PRECONDITION"

@@ -1454,7 +1454,7 @@ begin
 end
 $$;
 
--- Decides about the open enrolments in a version, or about some of them; 20,000 at the most, so that it ends in time.
+-- Decides about the open enrolments in a version, or about some of them; 5,000 at the most, so that it ends in time.
 create function public.move_enrollments(input jsonb) returns jsonb
 volatile
 set search_path = ''
@@ -1478,7 +1478,7 @@ begin
                 move.program_id, move.from_version, move.to_version, input ->> 'mode', wanted
             ) as u
             order by u.enrolled_at, u.id
-            limit 20000
+            limit 5000
         )
     -- One who leaves at the same moment is waited for, and not moved.
     for update of e;
