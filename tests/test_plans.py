@@ -46,7 +46,8 @@ MUTATIONS: Mapping[str, Any] = {
     "restoreProgram": {"id": cast.ARCHIVED},
     "deleteProgram": {"id": cast.DRAFT},
     "assignCourses": {"programId": crowd.PROGRAM, "courses": [{"courseId": crowd.COURSE}]},
-    "cloneProgram": {"id": crowd.PROGRAM},
+    # Of few courses: references to one in a program are looked up by an index that has some of other programs, too.
+    "cloneProgram": {"id": cast.PUBLISHED},
     "moveEnrollments": {
         "programId": cast.RENEWED,
         "fromVersion": 1,
