@@ -8,10 +8,12 @@ import psycopg
 import pytest
 
 from jobs.oulad import import_oulad
+from local.cluster import Cluster
+from local.migrate import MIGRATIONS
 from tests import cast
 from tests.api import Api
 from tests.attempts import attempt, refusal
-from tests.databases import Database
+from tests.databases import Database, fresh_database
 from tests.oulad_folders import write_folder
 from tests.oulad_learners import learners
 from tests.people import Person
@@ -351,3 +353,48 @@ async def test_archiving_and_changing_at_once_leave_no_archived_program_changed(
 
     versions = await course_ids(api, as_admin, cast.PUBLISHED)
     assert sorted(versions) == list(range(1, len(versions) + 1))
+
+
+BEFORE_VERSIONS = f"""
+insert into auth.users (id) values ('{cast.LEARNER.id}');
+insert into public.communities (id, slug, name) values ('{cast.ALPHA}', 'alpha', 'Alpha');
+insert into public.memberships (community_id, user_id, display_name)
+values ('{cast.ALPHA}', '{cast.LEARNER.id}', 'Lena');
+insert into public.courses (community_id, id, title, status, version)
+values ('{cast.ALPHA}', '{ONE}', 'First steps', 'published', 3);
+insert into public.course_versions (community_id, course_id, version) values ('{cast.ALPHA}', '{ONE}', 3);
+insert into public.programs (community_id, id, title, status, published_at)
+values ('{cast.ALPHA}', '{cast.PUBLISHED}', 'Summer', 'published', now()),
+    ('{cast.ALPHA}', '{cast.DRAFT}', 'Autumn', 'draft', null);
+insert into public.program_course_assignments (community_id, program_id, course_id, sequence_order, group_name)
+select community_id, id, '{ONE}', 1, 'Core' from public.programs;
+insert into public.program_enrollments (community_id, program_id, user_id)
+values ('{cast.ALPHA}', '{cast.PUBLISHED}', '{cast.LEARNER.id}');
+update public.programs set status = 'archived' where status = 'published';
+"""
+
+
+def test_what_was_there_before_versions_is_version_1(cluster: Cluster) -> None:
+    migrations = sorted(MIGRATIONS.glob("*.sql"))
+    this = next(place for place, path in enumerate(migrations) if path.name.endswith("_program_versions.sql"))
+    with fresh_database(cluster) as database:
+        for path in migrations[:this]:
+            with database.connect() as connection:
+                connection.execute(path.read_bytes())
+        database.run(BEFORE_VERSIONS)
+
+        with database.connect() as connection:
+            connection.execute(migrations[this].read_bytes())
+
+        assert pins(database, cast.PUBLISHED) == [(1, {str(ONE): 3})]
+        assert pins(database, cast.DRAFT) == [(1, {str(ONE): None})]
+        groups = "select program_id, version, name, at_least from public.program_course_groups order by 1"
+        assert database.run(groups) == [(cast.DRAFT, 1, "Core", 1), (cast.PUBLISHED, 1, "Core", 1)]
+        assert list(database.run("select program_version from public.program_enrollments")) == [(1,)]
+        closed = "select published_at = (select published_at from public.programs where id = program_id) "
+        closed += "from public.program_versions where program_id = %s"
+        assert database.run(closed, cast.PUBLISHED) == [(True,)]
+        with database.connect() as connection, pytest.raises(psycopg.Error, match="is archived"):
+            connection.execute(
+                "delete from public.program_course_assignments where program_id = %s", (cast.PUBLISHED,)
+            )
