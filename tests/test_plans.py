@@ -72,7 +72,6 @@ MUTATIONS: Mapping[str, Any] = {
     "restoreProgram": {"id": cast.ARCHIVED},
     "deleteProgram": {"id": cast.DRAFT},
     "assignCourses": {"programId": crowd.PROGRAM, "courses": [{"courseId": crowd.COURSE}]},
-<<<<<<< HEAD
     "importCourse": {
         "course": {"format": "course/1", "title": "New", "blocks": []},
         "courseId": crowd.COURSE,
@@ -83,11 +82,8 @@ MUTATIONS: Mapping[str, Any] = {
     "restoreCourse": {"id": crowd.ARCHIVED_COURSE},
     "deleteCourse": {"id": crowd.DRAFT_COURSE},
     "discardCourseVersion": {"id": crowd.COURSE},
-    "cloneProgram": {"id": crowd.PROGRAM},
-=======
     # Of few courses: references to one in a program are looked up by an index that has some of other programs, too.
     "cloneProgram": {"id": cast.PUBLISHED},
->>>>>>> 5e8cb9d155af170a7ef9bb7c5725f776f4195283
     "moveEnrollments": {
         "programId": cast.RENEWED,
         "fromVersion": 1,

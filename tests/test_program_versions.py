@@ -362,7 +362,8 @@ insert into public.memberships (community_id, user_id, display_name)
 values ('{cast.ALPHA}', '{cast.LEARNER.id}', 'Lena');
 insert into public.courses (community_id, id, title, status, version)
 values ('{cast.ALPHA}', '{ONE}', 'First steps', 'published', 3);
-insert into public.course_versions (community_id, course_id, version) values ('{cast.ALPHA}', '{ONE}', 3);
+insert into public.course_versions (community_id, course_id, version, published)
+values ('{cast.ALPHA}', '{ONE}', 3, true);
 insert into public.programs (community_id, id, title, status, published_at)
 values ('{cast.ALPHA}', '{cast.PUBLISHED}', 'Summer', 'published', now()),
     ('{cast.ALPHA}', '{cast.DRAFT}', 'Autumn', 'draft', null);
