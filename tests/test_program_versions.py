@@ -92,9 +92,7 @@ async def test_publishing_pins_the_courses_and_drafts_follow(
     assert pins(database, cast.DRAFT) == [(1, {str(TWO): 2})]
 
 
-async def test_a_program_is_published_when_its_courses_are(
-    api: Api, as_admin: Person, database: Database
-) -> None:
+async def test_a_program_is_published_when_its_courses_are(api: Api, as_admin: Person) -> None:
     refused = await api.ask(as_admin, lifecycle("publishProgram"), id=cast.UNFINISHED)
     publish = "mutation ($id: UUID!) { publishCourse(input: {id: $id}) { course { status } } }"
     assert (await api.ask(as_admin, publish, id=cast.DRAFT_COURSE)).data
