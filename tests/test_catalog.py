@@ -67,6 +67,7 @@ REVIEWED = {
         "switch_community(jsonb)",  # writes the caller's own choice, among what is open to them
         "private.audit_entry_is_sealed(audit_entries)",  # answers to admins about their own community only
         "private.viewer_cohort_ids()",
+        "private.program_stats(programs)",  # answers to admins about their own community only
         "private.member_email(memberships)",  # answers to the person and their admins only
     },
     "our roles act as few, and nobody as them": {"gym_api as anon", "gym_api as authenticated"},
