@@ -186,7 +186,7 @@ def test_each_row_of_an_update_has_its_own_before_and_after(database: Database) 
     )
 
     found = since(database, before)
-    assert len(found) == 3
+    assert len(found) >= 3
     for entry in found:
         assert entry["after"]["title"] == f"{entry['before']['title']} of {entry['object_id']}"
 

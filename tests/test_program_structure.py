@@ -37,6 +37,30 @@ async def test_others_than_admins_are_refused_and_learn_nothing(
     assert database.run(EVERYTHING) == before
 
 
+async def test_prerequisites_and_groups_are_shown_with_their_courses(api: Api, as_admin: Person) -> None:
+    reply = await assign(
+        api,
+        as_admin,
+        cast.DRAFT,
+        course(ONE, group="Core"),
+        course(TWO, ONE, group="Core"),
+        course(THREE, TWO, ONE, group="More", required=False),
+        groups=[{"name": "Core", "atLeast": 2}],
+    )
+
+    program = reply.data["assignCourses"]["program"]
+    assert [[p["course"]["id"] for p in a["prerequisites"]] for a in program["courseAssignments"]] == [
+        [],
+        [str(ONE)],
+        [str(ONE), str(TWO)],
+    ]
+    assert [
+        (g["name"], g["atLeast"], [a["course"]["id"] for a in g["courseAssignments"]])
+        for g in program["courseGroups"]
+    ] == [("Core", 2, [str(ONE), str(TWO)]), ("More", 1, [str(THREE)])]
+    assert program["version"] == 1
+
+
 @pytest.mark.parametrize(
     ("courses", "more", "code", "field", "words"),
     [
