@@ -53,7 +53,7 @@ OPEN_TO_ALL = _id("d", 3)  # published, and nobody is enrolled
 ARCHIVED = _id("d", 4)  # LEARNER has completed it
 ARCHIVED_UNSEEN = _id("d", 5)  # nobody was ever enrolled
 UNFINISHED = _id("d", 6)  # a draft with a course that is one, too
-RENEWED = _id("d", 7)  # at version 2; TRAVELLER was kept in version 1
+RENEWED = _id("d", 7)  # archived at version 2; PEER was kept in version 1
 OTHER_DRAFT, OTHER_PUBLISHED = _id("d", 11), _id("d", 12)
 
 ASSIGNMENT, NEXT_ASSIGNMENT, OTHER_ASSIGNMENT = _id("e", 1), _id("e", 2), _id("e", 11)
@@ -63,7 +63,7 @@ MOVE = _id("7", 1)  # the decision to keep KEPT_ENROLLMENT
 ENROLLMENT = _id("f", 1)  # LEARNER's, active
 COMPLETED_ENROLLMENT = _id("f", 2)  # LEARNER's, in ARCHIVED
 PEER_WITHDRAWN, PEER_ENROLLMENT = _id("f", 3), _id("f", 4)
-KEPT_ENROLLMENT = _id("f", 6)  # TRAVELLER's, in RENEWED
+KEPT_ENROLLMENT = _id("f", 6)  # PEER's, in RENEWED
 TRAVELLER_ENROLLMENT, TRAVELLER_ELSEWHERE = _id("f", 5), _id("f", 11)
 OTHER_ENROLLMENT = _id("f", 12)
 

@@ -184,7 +184,7 @@ def _enrollments(connection: psycopg.Connection) -> None:
 
 def _renewed(connection: psycopg.Connection) -> None:
     """A program that goes on without one who is in it."""
-    _enroll(connection, [(cast.KEPT_ENROLLMENT, ALPHA, cast.RENEWED, cast.TRAVELLER)])
+    _enroll(connection, [(cast.KEPT_ENROLLMENT, ALPHA, cast.RENEWED, cast.PEER)])
     _insert(
         connection, "public.program_versions", "community_id, program_id, version", [(ALPHA, cast.RENEWED, 2)]
     )
@@ -195,6 +195,7 @@ def _renewed(connection: psycopg.Connection) -> None:
     columns = "community_id, id, enrollment_id, from_version, to_version, mode, reason"
     move = (ALPHA, cast.MOVE, cast.KEPT_ENROLLMENT, 1, 2, "keep", "nearly done")
     _insert(connection, "public.enrollment_moves", columns, [move])
+    _set_status(connection, "programs", "archived", cast.RENEWED)
 
 
 def _enroll(connection: psycopg.Connection, enrollments: Rows) -> None:

@@ -222,7 +222,7 @@ def test_nobody_changes_what_was_decided(database: Database, change: str) -> Non
 
 
 def test_decisions_go_with_the_person_that_they_are_about(database: Database) -> None:
-    database.run("delete from auth.users where id = %s", cast.TRAVELLER.id)
+    database.run("delete from auth.users where id = %s", cast.PEER.id)
 
     assert database.run("select from public.enrollment_moves") == []
 

@@ -12,6 +12,7 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -93,6 +94,7 @@ class ProgramMachine(RuleBasedStateMachine):
     def begin(self) -> None:
         self.model: dict[UUID, Model] = {}
 
+    @precondition(lambda self: len(self.model) < 2)
     @rule(target=programs, title=st.sampled_from(["Old", "New"]))
     def create(self, title: str) -> UUID:
         program = UUID(self.call("create_program", title=title))
@@ -135,6 +137,7 @@ class ProgramMachine(RuleBasedStateMachine):
             courses=courses,
         )
 
+    @precondition(lambda self: len(self.model) < 3)
     @rule(target=programs, program=programs)
     def clone(self, program: UUID) -> UUID:
         if program not in self.model:
@@ -147,7 +150,9 @@ class ProgramMachine(RuleBasedStateMachine):
     @invariant()
     def programs_are_as_the_model_has_them(self) -> None:
         found: dict[UUID, tuple[str, str, int, dict[int, list[Any]]]] = {}
-        for program, title, status, current, version, name, required, group in self.admin.sql(CONTENT):
+        for program, title, status, current, version, name, required, group in self.admin.sql(
+            CONTENT, list(getattr(self, "model", {}))
+        ):
             known = found.setdefault(program, (title, status, current, {}))
             courses = known[3].setdefault(version, [])
             if name is not None:
@@ -181,6 +186,7 @@ select p.id, p.title, p.status, p.version, v.version,
 from public.programs as p
 join public.program_versions as v on v.program_id = p.id
 left join public.program_course_assignments as a on a.program_id = v.program_id and a.version = v.version
+where p.id = any (%s)
 order by p.id, v.version, a.sequence_order
 """
 
@@ -192,7 +198,7 @@ def test_programs_live_as_the_model_says(as_admin: Person, database: Database) -
         ProgramMachine,
         settings=settings(
             max_examples=20,
-            stateful_step_count=20,
+            stateful_step_count=30,
             deadline=None,
             derandomize=True,  # or what is asked at the end would hold only mostly
             suppress_health_check=list(HealthCheck),
