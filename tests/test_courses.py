@@ -308,7 +308,7 @@ REFUSED = [
         cast.COURSE,
         "Only drafts can be deleted; this course is published. Archive it instead.",
     ),
-    ("deleteCourse", cast.DRAFT_COURSE, 'in the program "Autumn". Take it out of its programs'),
+    ("deleteCourse", cast.DRAFT_COURSE, 'in the program "Next year". Take it out of its programs'),
     ("discardCourseVersion", cast.COURSE, "has no unpublished version"),
     ("discardCourseVersion", cast.DRAFT_COURSE, "Import another content, or delete the course"),
 ]

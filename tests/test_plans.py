@@ -77,7 +77,9 @@ MUTATIONS: Mapping[str, Any] = {
         "courseId": crowd.COURSE,
     },
     "updateCourse": {"id": crowd.COURSE, "title": "Newer"},
-    "publishCourse": {"id": crowd.COURSE},
+    "publishCourse": {
+        "id": crowd.DRAFT_COURSE
+    },  # it takes no program along, which would each be written anew
     "archiveCourse": {"id": crowd.COURSE},
     "restoreCourse": {"id": crowd.ARCHIVED_COURSE},
     "deleteCourse": {"id": crowd.DRAFT_COURSE},
