@@ -40,12 +40,17 @@ _IMPORTED = {
     **{f"public.{table}": _OF_OULAD for table in _TENANT_TABLES},
     "public.course_versions": _IN_CURRENT_VERSION,
     "public.blocks": _IN_CURRENT_VERSION,
+    "public.program_course_assignments": _OF_OULAD
+    + " and (community_id, program_id, version) in (select community_id, id, version from public.programs)",
 }
 # What depends on when it came, and on how many imports there were before.
 _OF_THE_DAY = {
     "public.courses": "created_at,updated_at,version",
     "public.course_versions": "created_at,id,version,published_at",
     "public.blocks": "version",
+    "public.programs": "created_at,updated_at,version",
+    "public.program_course_assignments": "created_at,id,version,course_version",
+    "public.program_enrollments": "updated_at,program_version",
 }
 
 

@@ -71,11 +71,6 @@ criteria = st.one_of(
 )
 
 
-@pytest.fixture
-def database(shared_database: Database) -> Database:
-    return shared_database
-
-
 def test_the_schema_is_one() -> None:
     Draft202012Validator.check_schema(SCHEMA)
 
