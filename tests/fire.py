@@ -25,6 +25,7 @@ EVERYBODY = (
 COMMUNITIES = {
     **{str(program): cast.ALPHA for program in (cast.DRAFT, cast.PUBLISHED, cast.OPEN_TO_ALL)},
     **{str(program): cast.ALPHA for program in (cast.ARCHIVED, cast.ARCHIVED_UNSEEN)},
+    **{str(program): cast.ALPHA for program in (cast.UNFINISHED, cast.RENEWED)},
     **{str(program): cast.BETA for program in (cast.OTHER_DRAFT, cast.OTHER_PUBLISHED)},
 }
 # Who asks this, and where; and what only that community has.
