@@ -20,7 +20,9 @@ _PREREQUISITES = (
 class ProgramCourseAssignment:
     id: UUID
     sequence_order: int = strawberry.field(description="Place in the program, from 1.")
-    required: bool = strawberry.field(description="Whether the program is complete only with it.")
+    required: bool = strawberry.field(
+        description="Whether the program is complete only with it. Says nothing of a course in a group."
+    )
     group: str | None = column("group_name", "Courses of one group stand for each other.")
     course: Course | None = to_one("Null when the caller may not see it, as a draft.", id="course_id")
     course_version: int | None = strawberry.field(

@@ -19,7 +19,9 @@ _Program = Annotated["Program", strawberry.lazy("schema.programs")]
 class CourseAssignmentInput:
     course_id: UUID
     required: bool = strawberry.field(
-        default=True, description="Whether the program is complete only with it."
+        default=True,
+        description="Whether the program is complete only with it. Says nothing of a course in a group, which counts "
+        "through its group.",
     )
     group: str | None = strawberry.field(
         default=strawberry.UNSET,

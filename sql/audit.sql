@@ -53,46 +53,6 @@ create table private.audit_salts (
 alter table private.audit_salts enable row level security;
 comment on table private.audit_salts is 'What personal data are salted with; deleting a row makes its community''s log anonymous.';
 
--- The chain of a community: each hash is over the one before and over its entry. Apart from the entries, which are
--- hashed once their transactions have ended, so that no writer waits for another.
-create table private.audit_seals (
-    community_id uuid not null,
-    sequence bigint not null,
-    entry_xid xid8 not null,
-    entry_id uuid not null,
-    hash bytea not null,
-    constraint audit_seals_pkey primary key (community_id, sequence),
-    constraint audit_seals_entry_once unique (community_id, entry_id, entry_xid),
-    constraint audit_seals_sequence_positive check (sequence >= 1),
-    constraint audit_seals_hash_length check (octet_length(hash) = 32)
-);
-alter table private.audit_seals enable row level security;
-comment on table private.audit_seals is 'The hash of each entry, in a chain per community; append-only.';
-
-create table private.audit_heads (
-    community_id uuid not null,
-    number bigint not null,
-    sequence bigint not null,
-    hash bytea not null,
-    upto_xid xid8 not null,
-    upto_id uuid not null,
-    sealed_at timestamptz not null,
-    restored boolean not null default false,
-    key_id text not null,
-    public_key bytea not null,
-    signature bytea not null,
-    constraint audit_heads_pkey primary key (community_id, number),
-    constraint audit_heads_number_positive check (number >= 1),
-    constraint audit_heads_sequence_not_negative check (sequence >= 0),
-    constraint audit_heads_hash_length check (octet_length(hash) = 32)
-);
-alter table private.audit_heads enable row level security;
-comment on table private.audit_heads is 'The signed end of a chain each time that it grew; append-only.';
-comment on column private.audit_heads.upto_id is
-'With upto_xid: there are no entries up to here but those that are sealed.';
-comment on column private.audit_heads.restored is
-'The database came from a dump: transactions are counted anew from here on.';
-
 create function private.keep_append_only() returns trigger
 volatile
 set search_path = ''
@@ -108,10 +68,6 @@ $$;
 
 create trigger audit_entries_append_only before update or delete or truncate on public.audit_entries
 for each statement execute function private.keep_append_only();
-create trigger audit_seals_append_only before update or delete or truncate on private.audit_seals
-for each statement execute function private.keep_append_only();
-create trigger audit_heads_append_only before update or delete or truncate on private.audit_heads
-for each statement execute function private.keep_append_only();
 
 -- A deletion is recorded row by row; this would pass by that.
 create function private.refuse_truncate() returns trigger
@@ -124,6 +80,31 @@ begin
         '%s is not truncated: the audit log would not show it. Delete its rows.', tg_table_name
     ));
     return null;
+end
+$$;
+
+-- The reason of what follows in this transaction, for the audit log; null takes it back.
+create function private.note_reason(reason text) returns void
+volatile
+set search_path = ''
+language plpgsql
+as $$
+begin
+    if pg_catalog.char_length(reason) > 1000 then
+        perform private.refuse('400', 'The reason is longer than 1,000 characters. Shorten it.', 'reason');
+    end if;
+    perform pg_catalog.set_config('gym.reason', coalesce(reason, ''), true);
+end
+$$;
+
+create function private.has_reason() returns boolean
+stable
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return coalesce(pg_catalog.current_setting('gym.reason', true), '')
+        ~ '[^[:space:][:cntrl:]\u0080-\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]';
 end
 $$;
 
@@ -405,21 +386,5 @@ begin
         return private.claimed_community_id();
     end if;
     return null;
-end
-$$;
-
-create function private.audit_entry_is_sealed(entry public.audit_entries) returns boolean
-stable
-security definer -- clients have no rights on the chain; answers to admins about their own community only
-set search_path = ''
-language plpgsql
-as $$
-begin
-    return exists (
-        select from private.audit_seals as s
-        where s.community_id = private.administered_community_id()
-            and s.entry_id = entry.id
-            and s.entry_xid = entry.xid
-    );
 end
 $$;
