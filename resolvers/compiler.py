@@ -143,7 +143,8 @@ class Writer:
     def _computed_row(self, selected: Selected, model: FieldModel, call: str) -> str:
         row = self.row(model.type_name)
         written = self.object(self.below(selected, model.type_name), row)
-        return f"coalesce((select {written} from {call} as {row.alias}), 'null')"
+        source = " ".join([f"{call} as {row.alias}", *row.joins])
+        return f"coalesce((select {written} from {source}), 'null')"
 
     def _joined_row(self, selected: Selected, model: FieldModel, owner: Row) -> str:
         row = self.row(model.type_name)

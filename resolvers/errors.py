@@ -224,6 +224,15 @@ CONSTRAINTS: dict[str, Face] = {
     "cohorts_dates_in_order": Face(
         "BAD_USER_INPUT", "Of startsAt, dueAt and expiresAt, none can be before the one named before it."
     ),
+    "completion_overrides_reason_length": Face(
+        "BAD_USER_INPUT", "The reason is longer than 1,000 characters.", "reason"
+    ),
+    "course_attempts_reason_length": Face(
+        "BAD_USER_INPUT", "The reason is longer than 1,000 characters.", "reason"
+    ),
+    "course_attempts_attempt_range": Face(
+        "FAILED_PRECONDITION", "This was reset 999 times. There are no further attempts."
+    ),
 }
 
 # Asked next: functions that raise with PostgREST's convention, 'PT' and an HTTP status. Their message is for clients.

@@ -16,6 +16,7 @@ from schema.invitations import InvitationMutation, InvitationQuery
 from schema.members import MemberMutation
 from schema.program_structure import ProgramStructureMutation
 from schema.programs import ProgramMutation, ProgramQuery
+from schema.progress import ProgressMutation, ProgressQuery
 from schema.scalars import SCALARS
 
 
@@ -28,6 +29,7 @@ class Query(
     CohortQuery,
     EnrollmentQuery,
     EnrollmentMoveQuery,
+    ProgressQuery,
     AuditQuery,
 ):
     """Root of everything that reads."""
@@ -44,6 +46,7 @@ class Mutation(
     CohortMutation,
     EnrollmentMutation,
     EnrollmentMoveMutation,
+    ProgressMutation,
 ):
     """Root of everything that writes. The fields of one operation take place together or not at all."""
 

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from enum import Enum
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import strawberry
@@ -21,7 +22,11 @@ from resolvers.sources import (
     one_of,
     table,
     to_many,
+    to_one,
 )
+
+if TYPE_CHECKING:
+    from schema.progress import BlockCompletion
 
 
 @strawberry.enum(description="draft, then published, then archived and back to published.")
@@ -55,6 +60,14 @@ class Block:
     )
     required: bool = strawberry.field(description="Whether the course is complete only with it.")
     completion_mode: CompletionMode
+    viewer_completion: Annotated["BlockCompletion", strawberry.lazy("schema.progress")] | None = to_one(
+        "The caller's own, in their current attempt; null before they did something.",
+        block_id="id",
+        course_id="course_id",
+        where="{row}.user_id = (select auth.uid()) and {row}.attempt = private.current_attempt("
+        "{row}.community_id, {row}.user_id, {row}.course_id)",
+        latest_by="attempt",
+    )
 
 
 @table("public.course_versions")

@@ -12,6 +12,7 @@ from resolvers.sources import (
     changed,
     changed_rows,
     computed,
+    computed_row,
     condition,
     connection,
     equals,
@@ -25,6 +26,7 @@ from resolvers.sources import (
 from schema.communities import Member
 from schema.course_assignments import ProgramCourseAssignment
 from schema.enrollment_moves import EnrollmentMove
+from schema.progress import ProgramProgress
 
 if TYPE_CHECKING:
     from schema.cohorts import Cohort
@@ -80,6 +82,7 @@ class ProgramEnrollment:
         description="The first due date, once it was moved; null before."
     )
     is_overdue: bool = computed("private.is_overdue", "Open, and past its due date.")
+    progress: ProgramProgress | None = computed_row("private.enrollment_progress", "How far it is.")
 
 
 # As the index program_enrollments_open_due_idx has it.

@@ -26,6 +26,7 @@ from schema.communities import Member
 from schema.course_assignments import CourseGroup, ProgramCourseAssignment
 from schema.enrollments import EnrollmentFilter, ProgramEnrollment
 from schema.program_versions import ProgramVersion
+from schema.progress import ProgramProgress
 
 
 @strawberry.enum(description="draft, then published, then archived and back to published.")
@@ -45,6 +46,9 @@ class ProgramStats:
     completed: int = strawberry.field(description="Enrolments that were completed.")
     completion_rate: float | None = strawberry.field(
         description="completed / enrolled, 0 to 1; null when nobody is enrolled."
+    )
+    average_percent: float | None = strawberry.field(
+        description="Mean percent of all enrolments, 0 to 100; null when nobody is enrolled."
     )
 
 
@@ -85,6 +89,9 @@ class Program:
         program_id="id",
         where="{row}.user_id = (select auth.uid())",
         latest_by="attempt",
+    )
+    viewer_progress: ProgramProgress | None = computed_row(
+        "private.viewer_program_progress", "How far the caller is, in their latest enrolment."
     )
     stats: ProgramStats | None = computed_row("private.program_stats", "For admins; null to others.")
     cohorts: list[Cohort] = to_many(

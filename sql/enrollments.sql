@@ -257,7 +257,7 @@ $$;
 
 -- Counts over all learners of a program: for admins; no row for others, who see too few rows to count.
 create function private.program_stats(program public.programs) returns table (
-    enrolled bigint, active bigint, completed bigint, completion_rate numeric
+    enrolled bigint, active bigint, completed bigint, completion_rate numeric, average_percent numeric
 )
 stable
 rows 1
@@ -274,7 +274,12 @@ begin
         count(*),
         count(*) filter (where e.status = 'active'),
         count(*) filter (where e.status = 'completed'),
-        count(*) filter (where e.status = 'completed') / nullif(count(*), 0)::numeric
+        count(*) filter (where e.status = 'completed') / nullif(count(*), 0)::numeric,
+        (
+            select coalesce(pg_catalog.sum(p.percent), 0)
+            from public.program_progress as p
+            where p.community_id = program.community_id and p.program_id = program.id
+        ) / nullif(count(*), 0)::numeric
     from public.program_enrollments as e
     where e.community_id = program.community_id and e.program_id = program.id;
 end

@@ -29,6 +29,7 @@ from tests.cast import (
     OTHER_PEER,
     PEER,
     PEER_ENROLLMENT,
+    PEER_WITHDRAWN,
     PUBLISHED,
     SECOND_COURSE,
     SUPER_ADMIN,
@@ -291,6 +292,71 @@ def _cohorts() -> list[Record]:
     ]
 
 
+def _progress() -> list[Record]:
+    """A row each of the learner's and of a peer's."""
+    return [
+        Record(
+            table, row, f"user_id = '{person.id}'", insert.format(alpha=ALPHA, user=person.id, **_IDS), change
+        )
+        for row, person in (("the learner's", LEARNER), ("a peer's", PEER))
+        for table, insert, change in _PROGRESS
+    ]
+
+
+_IDS = {"course": COURSE, "block": BLOCKS[1], "enrollment": PEER_WITHDRAWN, "program": PUBLISHED}
+_PROGRESS = (
+    (
+        "public.progress_events",
+        "(community_id, user_id, event_id, course_id, block_id, attempt, value, occurred_at, counted_at) "
+        "values ('{alpha}', '{user}', gen_random_uuid(), '{course}', '{block}', 1, 1, now(), now())",
+        "value = 1",
+    ),
+    (
+        "public.block_completions",
+        "(community_id, user_id, course_id, block_id, attempt, earned_value, earned_at, started_at) "
+        "values ('{alpha}', '{user}', '{course}', '{block}', 9, 1, now(), now())",
+        "earned_value = 1, earned_at = now()",
+    ),
+    (
+        "public.completion_overrides",
+        "(community_id, user_id, course_id, block_id, attempt, value, reason) "
+        "values ('{alpha}', '{user}', '{course}', '{block}', 9, 1, 'New')",
+        "released_at = now()",
+    ),
+    (
+        "public.course_attempts",
+        "(community_id, user_id, course_id, attempt, reason) values ('{alpha}', '{user}', '{course}', 9, 'New')",
+        "reason = 'New'",
+    ),
+    (
+        "public.course_progress",
+        "(community_id, user_id, course_id, version, attempt, done_required, total_required, earned, possible) "
+        "values ('{alpha}', '{user}', '{course}', 9, 9, 0, 2, 0, 2)",
+        "completed_at = now()",
+    ),
+    (
+        "public.program_progress",
+        "(community_id, enrollment_id, program_id, user_id, percent) "
+        "values ('{alpha}', '{enrollment}', '{program}', '{user}', 100)",
+        "percent = 100",
+    ),
+)
+
+
+def _program_requirements() -> list[Record]:
+    columns = "(community_id, program_id, version, node, kind, needed)"
+    return [
+        Record(
+            "public.program_requirements",
+            f"of {state} program",
+            f"program_id = '{program}'",
+            f"{columns} values ('{ALPHA}', '{program}', 1, 99, 'any', 1)",
+            "needed = 2",
+        )
+        for state, program in (("a published", PUBLISHED), ("an archived", ARCHIVED_UNSEEN))
+    ]
+
+
 RECORDS = (
     *_communities(),
     *_memberships(),
@@ -310,4 +376,6 @@ RECORDS = (
     *_audit(),
     *_enrollment_moves(),
     *_cohorts(),
+    *_progress(),
+    *_program_requirements(),
 )

@@ -1,5 +1,6 @@
 """Fills a migrated database with the cast, two communities, and their courses, programs and enrolments."""
 
+import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -7,9 +8,10 @@ from uuid import UUID, uuid4
 
 import psycopg
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from tests import cast
-from tests.cast import ALPHA, BETA
+from tests.cast import ALPHA, BETA, Character
 
 Rows = Iterable[Sequence[Any]]
 
@@ -89,6 +91,8 @@ def build_scenery(dsn: str) -> None:
         _programs(connection)
         _cohorts(connection)
         _enrollments(connection)
+        connection.commit()  # which closes the versions of the programs
+        _progress(connection)
 
 
 def _insert(connection: psycopg.Connection, table: str, columns: str, rows: Rows) -> None:
@@ -206,3 +210,35 @@ def _enroll(connection: psycopg.Connection, enrollments: Rows) -> None:
 def _set_status(connection: psycopg.Connection, table: str, status: str, *ids: UUID) -> None:
     update = sql.SQL("update public.{} set status = %s where id = any(%s)").format(sql.Identifier(table))
     connection.execute(update, (status, list(ids)))
+
+
+def _progress(connection: psycopg.Connection) -> None:
+    """Half a page each, and a word of the admin about the quiz."""
+    for learner in (cast.LEARNER, cast.PEER):
+        event = {
+            "event_id": str(uuid4()),
+            "block_id": str(cast.BLOCKS[1]),
+            "value": 0.5,
+            "occurred_at": "2026-10-01T09:00Z",
+        }
+        _as(connection, learner, "record_progress", {"events": [event]})
+        override = {
+            "user_id": str(learner.id),
+            "block_id": str(cast.BLOCKS[2]),
+            "value": 0.25,
+            "reason": "Half of it by hand",
+        }
+        _as(connection, cast.ADMIN, "override_completion", override)
+        attempt = [(ALPHA, learner.id, cast.SECOND_COURSE, 2, "Anew")]
+        _insert(
+            connection, "public.course_attempts", "community_id, user_id, course_id, attempt, reason", attempt
+        )
+
+
+def _as(connection: psycopg.Connection, somebody: Character, function: str, given: dict[str, Any]) -> None:
+    """A mutation by its function, under somebody's claims."""
+    claims = {"sub": str(somebody.id), "app_metadata": {"community_id": str(somebody.community)}}
+    connection.execute("select set_config('request.jwt.claims', %s, true)", [json.dumps(claims)])
+    call = sql.SQL("select public.{}(%s)").format(sql.Identifier(function))
+    connection.execute(call, [Jsonb(given)])
+    connection.execute("select set_config('request.jwt.claims', '', true)")

@@ -31,6 +31,11 @@ LOGS_OF_THEIR_OWN = {
     "private.audit_salts": "is part of it",
     "private.audit_seals": "is part of it",
     "private.audit_heads": "is part of it",
+    "public.progress_events": "is the log of what learners do, append-only",
+    "public.block_completions": "follows from the events and from completion_overrides, which is recorded",
+    "public.course_progress": "follows from these",
+    "public.program_progress": "follows from these",
+    "public.program_requirements": "is the criteria of a version, which is recorded, spelt out",
 }
 
 

@@ -67,6 +67,24 @@ UNREACHABLE = {
     "the audit log, which only triggers and the sealing write": {
         name for name in re.findall(r"constraint (\w+)", SQL) if name.startswith("audit_")
     },
+    "progress, which functions write that look at everything first": {
+        name
+        for name in [*re.findall(r"constraint (\w+)", SQL), "completion_overrides_one_held"]
+        if name.startswith(
+            (
+                "progress_",
+                "block_completions_",
+                "completion_",
+                "course_attempts_",
+                "course_progress_",
+                "program_progress_",
+            )
+        )
+        and name not in CONSTRAINTS
+    },
+    "what a version asks for, which is written from its checked criteria": {
+        name for name in re.findall(r"constraint (\w+)", SQL) if name.startswith("program_requirements_")
+    },
     "constraint triggers, which speak for themselves": {
         "program_versions_finish",
         "programs_close_imported_version",

@@ -49,7 +49,7 @@ def test_there_is_no_sql_without_a_domain() -> None:
 
 def parts_of_domains() -> set[str]:
     """Domains that are too large for one file: `course_versions` is of `courses`, and has tests of its own."""
-    beginnings = tuple(f"{domain.removesuffix('s')}_" for domain in domains())
+    beginnings = tuple(f"{name}_" for domain in domains() for name in (domain, domain.removesuffix("s")))
     tested = {stem.removeprefix("test_") for stem in stems("tests", ".py")}
     return {stem for stem in stems("sql", ".sql") & tested if stem.startswith(beginnings)}
 

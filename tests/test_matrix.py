@@ -79,6 +79,10 @@ REFUSED_TO_ALL = {
     ("private.audit_heads", "any", "update"),
     ("private.audit_heads", "any", "delete"),
     ("public.cohorts", "the learner's", "delete"),  # there are enrolments in it
+    ("public.progress_events", "the learner's", "update"),  # append-only, as the next ones are
+    ("public.progress_events", "the learner's", "delete"),
+    ("public.progress_events", "a peer's", "update"),
+    ("public.progress_events", "a peer's", "delete"),
 }
 
 

@@ -53,6 +53,16 @@ QUESTIONS = {
     f"'user_ids', jsonb_build_array('{cast.PEER.id}')))": cast.OTHER_COHORT,
     "public.create_cohort(jsonb_build_object('program_id', %s::text, 'name', 'Ours'))": cast.OTHER_PUBLISHED,
     "public.update_cohort(jsonb_build_object('id', %s::text, 'name', 'Ours'))": cast.OTHER_COHORT,
+    "public.override_completion(jsonb_build_object('user_id', %s::text, 'block_id', "
+    f"'{cast.BLOCKS[1]}', 'value', 1, 'reason', 'x'))": cast.OTHER_PEER.id,
+    "public.reset_progress(jsonb_build_object('user_id', %s::text, 'course_id', "
+    f"'{cast.COURSE}', 'reason', 'x'))": cast.OTHER_PEER.id,
+    f"public.reset_progress(jsonb_build_object('user_id', '{cast.PEER.id}', 'course_id', %s::text, 'reason', 'x'))": (
+        cast.OTHER_COURSE
+    ),
+    f"public.reset_progress(jsonb_build_object('user_id', '{cast.PEER.id}', 'program_id', %s::text, 'reason', 'x'))": (
+        cast.OTHER_PUBLISHED
+    ),
     "public.delete_cohort(jsonb_build_object('id', %s::text))": cast.OTHER_COHORT,
 }
 WRITES = {

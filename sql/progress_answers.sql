@@ -1,0 +1,400 @@
+-- What clients see of progress. These run as the caller, under the policies: learners find their own, admins everybody's.
+
+create type private.course_progress_state as (
+    user_id uuid,
+    course_id uuid,
+    version integer,
+    attempt integer,
+    status text,
+    done_required integer,
+    total_required integer,
+    earned numeric,
+    possible numeric,
+    percent integer,
+    started_at timestamptz,
+    completed_at timestamptz
+);
+
+create type private.program_progress_state as (
+    user_id uuid,
+    program_id uuid,
+    enrollment_id uuid,
+    status text,
+    percent integer,
+    completed_at timestamptz
+);
+
+-- Percent is floored, and 100 is shown for what is complete and nothing else.
+create function private.course_state_of(progress public.course_progress) returns private.course_progress_state
+stable
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return row(
+        progress.user_id, progress.course_id, progress.version, progress.attempt,
+        case
+            when progress.completed_at is not null then 'completed'
+            when progress.total_required = 0 then 'not_applicable'
+            when progress.started_at is not null then 'in_progress'
+            else 'not_started'
+        end,
+        progress.done_required, progress.total_required, progress.earned, progress.possible,
+        case
+            when progress.completed_at is not null then 100
+            when progress.possible > 0 then least(pg_catalog.floor(100 * progress.earned / progress.possible), 99)
+            else 0
+        end,
+        progress.started_at, progress.completed_at
+    )::private.course_progress_state;
+end
+$$;
+
+-- Where somebody stands with a version of a course in their current attempt. Counted when no sums are kept yet.
+create function private.course_state(community uuid, person uuid, course uuid, in_version integer)
+returns private.course_progress_state
+stable
+set search_path = ''
+language plpgsql
+as $$
+declare
+    current_attempt integer := private.current_attempt(community, person, course);
+    progress public.course_progress;
+begin
+    select p.* into progress
+    from public.course_progress as p
+    where p.community_id = community and p.user_id = person and p.course_id = course
+        and p.version = in_version and p.attempt = current_attempt;
+    if not found then
+        progress := private.counted_course_progress(community, person, course, in_version, current_attempt);
+    end if;
+    return private.course_state_of(progress);
+end
+$$;
+
+-- Whom the arguments ask about, the caller by default; null when it is nobody whom the caller may see.
+create function private.person_asked_about(arguments jsonb) returns uuid
+stable
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return (
+        select m.user_id
+        from public.memberships as m
+        where m.community_id = private.get_community_id()
+            and m.user_id = coalesce((arguments ->> 'user_id')::uuid, private.signed_in_user_id())
+    );
+end
+$$;
+
+create function private.course_progress(arguments jsonb) returns setof private.course_progress_state
+stable
+rows 1
+set search_path = ''
+language plpgsql
+as $$
+declare
+    community uuid := private.get_community_id();
+    person uuid := private.person_asked_about(arguments);
+    course uuid := (arguments ->> 'course_id')::uuid;
+    in_version integer;
+begin
+    if person is null or not exists (select from public.courses as c where c.community_id = community and c.id = course) then
+        return;
+    end if;
+    in_version := private.version_shown(community, person, course);
+    if in_version is not null then
+        return next private.course_state(community, person, course, in_version);
+    end if;
+end
+$$;
+
+create function private.enrollment_progress(enrollment public.program_enrollments)
+returns setof private.program_progress_state
+stable
+rows 1
+set search_path = ''
+language plpgsql
+as $$
+declare
+    reached integer;
+begin
+    if enrollment.id is null then
+        return;
+    end if;
+    select p.percent into reached
+    from public.program_progress as p
+    where p.community_id = enrollment.community_id and p.enrollment_id = enrollment.id;
+    return next row(
+        enrollment.user_id, enrollment.program_id, enrollment.id,
+        case
+            when enrollment.status = 'completed' then 'completed'
+            when not exists (
+                select from public.program_requirements as r
+                where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
+                    and r.version = enrollment.program_version and r.kind = 'course'
+            ) then 'not_applicable'
+            when reached > 0 or exists (
+                select from public.program_requirements as r
+                join public.course_progress as p
+                    on p.community_id = r.community_id and p.user_id = enrollment.user_id and p.course_id = r.course_id
+                    and p.version = r.course_version
+                where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
+                    and r.version = enrollment.program_version and p.started_at is not null
+                    and p.attempt = private.current_attempt(p.community_id, p.user_id, p.course_id)
+            ) then 'in_progress'
+            else 'not_started'
+        end,
+        case when enrollment.status = 'completed' then 100 else coalesce(reached, 0) end,
+        enrollment.completed_at
+    )::private.program_progress_state;
+end
+$$;
+
+create function private.program_progress(arguments jsonb) returns setof private.program_progress_state
+stable
+rows 1
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return query
+    select p.*
+    from (
+        select e.*
+        from public.program_enrollments as e
+        where e.community_id = private.get_community_id()
+            and e.program_id = (arguments ->> 'program_id')::uuid
+            and e.user_id = private.person_asked_about(arguments)
+        order by e.attempt desc
+        limit 1
+    ) as e
+    cross join lateral private.enrollment_progress(e::public.program_enrollments) as p;
+end
+$$;
+
+-- The caller's own in a program.
+create function private.viewer_program_progress(program public.programs) returns setof private.program_progress_state
+stable
+rows 1
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return query
+    select p.* from private.program_progress(pg_catalog.jsonb_build_object('program_id', program.id)) as p;
+end
+$$;
+
+create function private.courses_of_progress(progress private.program_progress_state) returns table (
+    place integer, user_id uuid, course_id uuid, version integer, attempt integer, status text, done_required integer,
+    total_required integer, earned numeric, possible numeric, percent integer, started_at timestamptz,
+    completed_at timestamptz
+)
+stable
+rows 10
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return query
+    select a.sequence_order, s.*
+    from public.program_enrollments as e
+    join public.program_course_assignments as a
+        on a.community_id = e.community_id and a.program_id = e.program_id and a.version = e.program_version
+    cross join lateral private.course_state(e.community_id, e.user_id, a.course_id, a.course_version) as s
+    where e.community_id = private.get_community_id() and e.id = progress.enrollment_id;
+end
+$$;
+
+-- The courses that a mutation was about.
+create function private.courses_told(told jsonb) returns table (
+    place bigint, user_id uuid, course_id uuid, version integer, attempt integer, status text, done_required integer,
+    total_required integer, earned numeric, possible numeric, percent integer, started_at timestamptz,
+    completed_at timestamptz
+)
+stable
+rows 5
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return query
+    select c.place, p.*
+    from pg_catalog.jsonb_array_elements(told -> 'courses') with ordinality as c (course, place)
+    cross join lateral private.course_progress(c.course) as p;
+end
+$$;
+
+-- The results of recording as rows.
+create function private.progress_results(told jsonb) returns table (
+    place bigint, event_id uuid, status text, reason text
+)
+stable
+rows 100
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return query
+    select r.place, (r.result ->> 'event_id')::uuid, r.result ->> 'status', r.result ->> 'reason'
+    from pg_catalog.jsonb_array_elements(told -> 'results') with ordinality as r (result, place);
+end
+$$;
+
+-- The first required block in reading order that is not complete; none when the course is.
+create function private.next_block(progress private.course_progress_state) returns setof public.blocks
+stable
+rows 1
+set search_path = ''
+language plpgsql
+as $$
+begin
+    if progress.completed_at is not null then
+        return;
+    end if;
+    return query
+    select b.*
+    from public.blocks as b
+    left join public.block_completions as c
+        on c.community_id = b.community_id and c.user_id = progress.user_id and c.course_id = b.course_id
+        and c.attempt = progress.attempt and c.block_id = b.id
+    where b.community_id = private.get_community_id() and b.course_id = progress.course_id
+        and b.version = progress.version and b.required and b.completion_mode = 'completable'
+        and (c.value = 1) is not true
+    order by b.position
+    limit 1;
+end
+$$;
+
+-- All blocks of the version in reading order. An aggregator is as far as the required blocks below it are, by weight.
+create function private.blocks_of_progress(progress private.course_progress_state) returns table (
+    place integer, block_id uuid, course_id uuid, version integer, status text, value numeric, score numeric,
+    started_at timestamptz, completed_at timestamptz, overridden boolean
+)
+stable
+rows 100
+set search_path = ''
+language plpgsql
+as $$
+declare
+    community uuid := private.get_community_id();
+begin
+    return query
+    with recursive standing as (
+        select
+            b.id, b.parent_id, b.position, b.weight, b.completion_mode,
+            b.required and b.completion_mode = 'completable' as counts,
+            case when b.completion_mode = 'completable' then coalesce(c.value, 0) end as value,
+            c.score, c.started_at, c.completed_at, c.override_value is not null as overridden
+        from public.blocks as b
+        left join public.block_completions as c
+            on c.community_id = b.community_id and c.user_id = progress.user_id and c.course_id = b.course_id
+            and c.attempt = progress.attempt and c.block_id = b.id
+        where b.community_id = community and b.course_id = progress.course_id and b.version = progress.version
+    ),
+    inside as (
+        select s.parent_id as holder, s.weight, s.value, s.started_at, s.completed_at, s.counts
+        from standing as s
+        where s.parent_id is not null and s.completion_mode = 'completable'
+        union all
+        select s.parent_id, i.weight, i.value, i.started_at, i.completed_at, i.counts
+        from inside as i
+        join standing as s on s.id = i.holder
+        where s.parent_id is not null
+    ),
+    holders as (
+        select
+            i.holder,
+            pg_catalog.sum(i.weight * i.value) filter (where i.counts) / pg_catalog.sum(i.weight) filter (where i.counts) as value,
+            min(i.started_at) as started_at,
+            case when pg_catalog.bool_and(i.value = 1) filter (where i.counts) then max(i.completed_at) filter (where i.counts) end
+                as completed_at
+        from inside as i
+        group by i.holder
+    )
+    select
+        s.position, s.id, progress.course_id, progress.version,
+        case
+            when a.value is null then 'not_applicable'
+            when a.value = 1 then 'completed'
+            when a.started_at is not null then 'in_progress'
+            else 'not_started'
+        end,
+        pg_catalog.trunc(coalesce(a.value, 0), 6), s.score, a.started_at, a.completed_at, s.overridden
+    from standing as s
+    left join holders as h on h.holder = s.id and s.completion_mode = 'aggregator'
+    cross join lateral (
+        select
+            coalesce(h.value, s.value) as value, coalesce(h.started_at, s.started_at) as started_at,
+            coalesce(h.completed_at, s.completed_at) as completed_at
+    ) as a;
+end
+$$;
+
+-- Why a program is not complete: what of it is not met, in reading order. Of what is met, nothing; and no "all of these",
+-- of which each part stands for itself.
+create function private.missing_requirements(progress private.program_progress_state) returns table (
+    place integer, kind text, course_id uuid, group_name text, needed integer, done integer, percent integer,
+    description text
+)
+stable
+rows 5
+set search_path = ''
+language plpgsql
+as $$
+declare
+    enrollment public.program_enrollments;
+begin
+    if progress.status = 'completed' then
+        return;
+    end if;
+    select e.* into enrollment
+    from public.program_enrollments as e
+    where e.community_id = private.get_community_id() and e.id = progress.enrollment_id;
+    return query
+    with states as (
+        select s.* from private.requirement_states(enrollment) as s
+    )
+    select
+        s.node, s.kind, s.course_id, s.group_name, s.needed,
+        case s.kind when 'course' then 0 else b.met end, least(pg_catalog.floor(s.share * 100), 99)::integer,
+        case s.kind
+            when 'course' then pg_catalog.format(
+                'Complete the course "%s": %s of its %s required blocks are done.', c.title,
+                coalesce(p.done_required, 0), coalesce(p.total_required, (
+                    select count(*)
+                    from public.blocks as o
+                    join public.program_requirements as r
+                        on r.community_id = o.community_id and r.program_id = enrollment.program_id
+                        and r.version = enrollment.program_version and r.node = s.node
+                        and r.course_id = o.course_id and r.course_version = o.version
+                    where o.community_id = enrollment.community_id and o.required and o.completion_mode = 'completable'
+                ))
+            )
+            when 'group' then pg_catalog.format(
+                'Complete at least %s of the courses in the group "%s": %s so far.', s.needed, s.group_name, b.met
+            )
+            else pg_catalog.format('Do at least %s of the following: %s so far.', s.needed, b.met)
+        end
+    from states as s
+    left join public.courses as c on c.community_id = enrollment.community_id and c.id = s.course_id
+    cross join lateral (
+        select count(*) filter (where o.met)::integer as met from states as o where o.parent = s.node
+    ) as b
+    left join lateral (
+        select q.done_required, q.total_required
+        from public.course_progress as q
+        join public.program_requirements as r
+            on r.community_id = q.community_id and r.program_id = enrollment.program_id
+            and r.version = enrollment.program_version and r.node = s.node and r.course_version = q.version
+        where q.community_id = enrollment.community_id and q.user_id = enrollment.user_id and q.course_id = s.course_id
+        order by q.attempt desc
+        limit 1
+    ) as p on true
+    where not s.met and s.kind <> 'all' and not exists (
+        select from states as o where o.node = s.parent and o.met
+    );
+end
+$$;

@@ -1,0 +1,227 @@
+-- Where enrolments stand: how far they are, and that they complete when what their version asks for is done.
+
+-- The rows of course_progress that an enrolment counts by, made where somebody has done something in the course and
+-- none is there yet. After a move that carries over, a course stays complete that was complete in an earlier version.
+create function private.begin_course_progress(enrollment public.program_enrollments) returns void
+volatile
+set search_path = ''
+language plpgsql
+as $$
+begin
+    insert into public.course_progress
+    select counted.*
+    from (
+        select distinct r.course_id, r.course_version
+        from public.program_requirements as r
+        where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
+            and r.version = enrollment.program_version and r.kind = 'course'
+    ) as r
+    cross join lateral private.current_attempt(enrollment.community_id, enrollment.user_id, r.course_id) as a (attempt)
+    cross join lateral private.counted_course_progress(
+        enrollment.community_id, enrollment.user_id, r.course_id, r.course_version, a.attempt
+    ) as counted
+    where exists (
+        select from public.block_completions as c
+        where c.community_id = enrollment.community_id and c.user_id = enrollment.user_id
+            and c.course_id = r.course_id and c.attempt = a.attempt
+    ) and not exists (
+        select from public.course_progress as p
+        where p.community_id = enrollment.community_id and p.user_id = enrollment.user_id
+            and p.course_id = r.course_id and p.version = r.course_version and p.attempt = a.attempt
+    )
+    order by r.course_id
+    on conflict on constraint course_progress_pkey do nothing;
+
+    if not exists (
+        select from public.enrollment_moves as m
+        where m.community_id = enrollment.community_id and m.enrollment_id = enrollment.id
+            and m.to_version = enrollment.program_version and m.mode = 'carry_over'
+    ) then
+        return;
+    end if;
+    update public.course_progress as p
+    set completed_at = earlier.completed_at
+    from public.program_requirements as r
+    cross join lateral (
+        select o.attempt, min(o.completed_at) as completed_at
+        from public.course_progress as o
+        where o.community_id = enrollment.community_id and o.user_id = enrollment.user_id
+            and o.course_id = r.course_id and o.version < r.course_version and o.completed_at is not null
+        group by o.attempt
+        order by o.attempt desc
+        limit 1
+    ) as earlier
+    where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
+        and r.version = enrollment.program_version and r.kind = 'course'
+        and p.community_id = enrollment.community_id and p.user_id = enrollment.user_id
+        and p.course_id = r.course_id and p.version = r.course_version and p.attempt = earlier.attempt
+        and p.completed_at is null;
+end
+$$;
+
+-- Writes down how far an enrolment is, and completes it when it is active and its version asks for nothing more.
+create function private.evaluate_enrollment(enrollment public.program_enrollments) returns void
+volatile
+set search_path = ''
+language plpgsql
+as $$
+declare
+    root record;
+begin
+    select s.met, s.share, s.completed_at into root
+    from private.requirement_states(enrollment) as s
+    where s.node = 0;
+    -- With no course completed there is nothing to complete: a program that asks for nothing stays open.
+    root.met := coalesce(root.met and root.completed_at is not null, false);
+    insert into public.program_progress as p (community_id, enrollment_id, program_id, user_id, percent)
+    values (
+        enrollment.community_id, enrollment.id, enrollment.program_id, enrollment.user_id,
+        least(pg_catalog.floor(coalesce(root.share, 0) * 100), 99)
+    )
+    on conflict on constraint program_progress_pkey do update
+    set percent = excluded.percent, updated_at = pg_catalog.now()
+    where p.percent <> excluded.percent;
+    if root.met and enrollment.status = 'active' then
+        perform private.complete_enrollment(enrollment, root.completed_at);
+    end if;
+end
+$$;
+
+-- However an enrolment is completed, it is at 100 percent.
+create function private.follow_completion() returns trigger
+volatile
+security definer -- writes progress, which no client may; of this enrolment only
+set search_path = ''
+language plpgsql
+as $$
+begin
+    insert into public.program_progress as p (community_id, enrollment_id, program_id, user_id, percent)
+    values (new.community_id, new.id, new.program_id, new.user_id, 100)
+    on conflict on constraint program_progress_pkey do update
+    set percent = 100, updated_at = pg_catalog.now();
+    return null;
+end
+$$;
+
+create trigger program_enrollments_follow_completion after update of status on public.program_enrollments
+for each row when (old.status <> 'completed' and new.status = 'completed') execute function private.follow_completion();
+
+-- The reason is for the audit log, in which whoever sent the last event stands as the actor.
+create function private.complete_enrollment(enrollment public.program_enrollments, completed_at timestamptz) returns void
+volatile
+set search_path = ''
+language plpgsql
+as $$
+declare
+    noted text := pg_catalog.current_setting('gym.reason', true);
+begin
+    perform private.note_reason('What the program asks for is done.');
+    update public.program_enrollments as e
+    set status = 'completed', completed_at = greatest(complete_enrollment.completed_at, e.enrolled_at)
+    where e.community_id = enrollment.community_id and e.id = enrollment.id and e.status = 'active';
+    perform private.note_reason(noted);
+end
+$$;
+
+-- The open enrolments of somebody that ask for a course.
+create function private.enrollments_with_course(community uuid, person uuid, courses uuid[])
+returns setof public.program_enrollments
+stable
+rows 2
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return query
+    select e.*
+    from public.program_enrollments as e
+    where e.community_id = community and e.user_id = person and e.status in ('pending', 'active', 'paused')
+        and exists (
+            select from public.program_course_assignments as a
+            where a.community_id = e.community_id and a.program_id = e.program_id and a.version = e.program_version
+                and a.course_id = any (courses)
+        )
+    order by e.id;
+end
+$$;
+
+-- Who enrols may have done some of it already, and who resumes all of it. Whoever has completed the program before
+-- begins anew: further attempts at its courses, but for those that another open enrolment asks for.
+create function private.follow_enrollment() returns trigger
+volatile
+security definer -- writes progress, which no client may; of this enrolment only
+set search_path = ''
+language plpgsql
+as $$
+begin
+    if tg_op = 'INSERT' and new.attempt > 1 and exists (
+        select from public.program_enrollments as e
+        where e.community_id = new.community_id and e.program_id = new.program_id and e.user_id = new.user_id
+            and e.attempt = new.attempt - 1 and e.status = 'completed'
+    ) then
+        perform private.open_attempts(new.community_id, new.user_id, array(
+            select a.course_id
+            from public.program_course_assignments as a
+            where a.community_id = new.community_id and a.program_id = new.program_id
+                and a.version = new.program_version
+                and not exists (
+                    select
+                    from private.enrollments_with_course(new.community_id, new.user_id, array[a.course_id]) as e
+                    where e.id <> new.id
+                )
+        ), 'Enrolled again after completing the program.');
+    end if;
+    if exists (
+        select from public.block_completions as c where c.community_id = new.community_id and c.user_id = new.user_id
+    ) then
+        perform private.begin_course_progress(new);
+        perform private.evaluate_enrollment(new);
+    end if;
+    return null;
+end
+$$;
+
+create trigger program_enrollments_follow_insert after insert on public.program_enrollments
+for each row execute function private.follow_enrollment();
+create trigger program_enrollments_follow_start after update of status on public.program_enrollments
+for each row when (old.status <> 'active' and new.status = 'active') execute function private.follow_enrollment();
+
+-- Opens the next attempt at courses in which somebody has done something, and says which. What they did before stays in
+-- its attempt.
+create function private.open_attempts(community uuid, person uuid, courses uuid[], reason text) returns uuid[]
+volatile
+set search_path = ''
+language plpgsql
+as $$
+declare
+    opened uuid[];
+begin
+    with latest as (
+        select b.course_id, max(b.attempt) as attempt
+        from public.block_completions as b
+        where b.community_id = community and b.user_id = person and b.course_id = any (courses)
+            and b.attempt = private.current_attempt(community, person, b.course_id)
+        group by b.course_id
+        order by b.course_id
+    ),
+    begun as (
+        insert into public.course_attempts (community_id, user_id, course_id, attempt, reason)
+        select community, person, l.course_id, l.attempt + 1, reason
+        from latest as l
+        returning course_id
+    )
+    select coalesce(pg_catalog.array_agg(b.course_id), '{}') into opened from begun as b;
+    insert into public.course_progress
+    select counted.*
+    from (
+        select distinct p.course_id, p.version
+        from public.course_progress as p
+        where p.community_id = community and p.user_id = person and p.course_id = any (opened)
+    ) as p
+    cross join lateral private.counted_course_progress(
+        community, person, p.course_id, p.version, private.current_attempt(community, person, p.course_id)
+    ) as counted
+    order by p.course_id, p.version;
+    return opened;
+end
+$$;

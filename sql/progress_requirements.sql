@@ -1,0 +1,218 @@
+-- What a version of a program asks for, as a tree that is written down once, when the version is closed; and how much of
+-- it somebody has done.
+
+-- In reading order: a node comes after the one that it is in. Without criteria the root asks for every required course
+-- that is in no group, and for every group.
+create table public.program_requirements (
+    community_id uuid not null,
+    program_id uuid not null,
+    version integer not null,
+    node integer not null,
+    parent integer,
+    kind text not null,
+    needed integer not null,
+    course_id uuid,
+    course_version integer,
+    group_name text,
+    constraint program_requirements_pkey primary key (community_id, program_id, version, node),
+    constraint program_requirements_version_exists foreign key (community_id, program_id, version)
+    references public.program_versions (community_id, program_id, version) on delete cascade,
+    constraint program_requirements_kind_known check (kind in ('all', 'any', 'at_least', 'group', 'course')),
+    constraint program_requirements_parent_before check (parent < node),
+    constraint program_requirements_course_known check ((kind = 'course') = (course_id is not null))
+);
+alter table public.program_requirements enable row level security;
+alter table public.program_requirements alter column community_id set (n_distinct = 20);
+comment on table public.program_requirements is 'When a version of a program is complete, as a tree: its criteria, spelt out.';
+comment on column public.program_requirements.needed is 'How many of its parts make it met; 1 for a course.';
+
+-- The nodes of a version's criteria, as the table has them but for their courses.
+create function private.requirement_nodes(version public.program_versions)
+returns table (node integer, parent integer, kind text, needed integer, course_id uuid, group_name text)
+stable
+set search_path = ''
+language plpgsql
+as $$
+begin
+    if version.completion_criteria is null then
+        return query
+        select 0, null::integer, 'all', 0, null::uuid, null::text
+        union all
+        (
+            select pg_catalog.row_number() over (order by p.place)::integer, 0, p.kind, p.needed, p.course_id, p.group_name
+            from (
+                select a.sequence_order as place, 'course' as kind, 1 as needed, a.course_id, null as group_name
+                from public.program_course_assignments as a
+                where a.community_id = version.community_id and a.program_id = version.program_id
+                    and a.version = version.version and a.required and a.group_name is null
+                union all
+                select min(a.sequence_order), 'group', g.at_least, null, g.name
+                from public.program_course_groups as g
+                join public.program_course_assignments as a
+                    on a.community_id = g.community_id and a.program_id = g.program_id and a.version = g.version
+                    and a.group_name = g.name
+                where g.community_id = version.community_id and g.program_id = version.program_id
+                    and g.version = version.version
+                group by g.name, g.at_least
+            ) as p
+        );
+        return;
+    end if;
+    return query
+    with nodes as (
+        select (pg_catalog.row_number() over (order by n.place))::integer - 1 as nth, n.*
+        from private.criteria_nodes(version.completion_criteria) as n
+    )
+    select
+        n.nth, p.nth, case n.kind when 'atLeast' then 'at_least' else n.kind end,
+        case n.kind
+            when 'atLeast' then (n.node ->> 'atLeast')::numeric::integer
+            when 'all' then pg_catalog.jsonb_array_length(n.parts)
+            when 'group' then coalesce(g.at_least, 1)
+            else 1
+        end,
+        case n.kind when 'course' then (n.node ->> 'course')::uuid end,
+        case n.kind when 'group' then n.node ->> 'group' end
+    from nodes as n
+    left join nodes as p on p.place = n.place[:pg_catalog.cardinality(n.place) - 1] and n.nth > 0
+    left join public.program_course_groups as g
+        on g.community_id = version.community_id and g.program_id = version.program_id
+        and g.version = version.version and g.name = n.node ->> 'group' and n.kind = 'group';
+end
+$$;
+
+-- Writes down what a version asks for. Behind the criteria's own nodes come the courses of its groups.
+create function private.write_requirements(version public.program_versions) returns void
+volatile
+set search_path = ''
+language plpgsql
+as $$
+begin
+    insert into public.program_requirements (
+        community_id, program_id, version, node, parent, kind, needed, course_id, course_version, group_name
+    )
+    with nodes as (
+        select n.* from private.requirement_nodes(version) as n
+    ),
+    with_courses as (
+        select n.* from nodes as n
+        union all
+        select
+            (
+                (select max(n.node) from nodes as n)
+                + pg_catalog.row_number() over (order by n.node, a.sequence_order)
+            )::integer,
+            n.node, 'course', 1, a.course_id, null
+        from nodes as n
+        join public.program_course_assignments as a
+            on a.community_id = version.community_id and a.program_id = version.program_id
+            and a.version = version.version and a.group_name = n.group_name
+        where n.kind = 'group'
+    )
+    select
+        version.community_id, version.program_id, version.version, n.node, n.parent, n.kind,
+        case
+            when n.kind = 'all' then (select count(*) from nodes as below where below.parent = n.node)
+            else n.needed
+        end,
+        n.course_id, a.course_version, n.group_name
+    from with_courses as n
+    left join public.program_course_assignments as a
+        on a.community_id = version.community_id and a.program_id = version.program_id
+        and a.version = version.version and a.course_id = n.course_id;
+end
+$$;
+
+create function private.hold_requirements() returns trigger
+volatile
+security definer -- writes what no client may, from the version that was closed
+set search_path = ''
+language plpgsql
+as $$
+begin
+    perform private.write_requirements(new);
+    return null;
+end
+$$;
+
+create trigger program_versions_write_requirements after update of published_at on public.program_versions
+for each row when (old.published_at is null and new.published_at is not null)
+execute function private.hold_requirements();
+
+-- Each node of what an enrolment's version asks for, and how much of it is done: of a course its share, of others the
+-- mean of the best parts, as many as are needed. A course without required blocks asks for nothing.
+create function private.requirement_states(enrollment public.program_enrollments) returns table (
+    node integer, parent integer, kind text, needed integer, course_id uuid, group_name text,
+    met boolean, share numeric, completed_at timestamptz
+)
+stable
+rows 10
+set search_path = ''
+language plpgsql
+as $$
+declare
+    nodes integer[];
+    parents integer[];
+    mets boolean[];
+    shares numeric[];
+    moments timestamptz[];
+    inner_node record;
+    part record;
+begin
+    select
+        pg_catalog.array_agg(r.node), pg_catalog.array_agg(r.parent),
+        pg_catalog.array_agg(p.completed_at is not null or p.total_required = 0),
+        pg_catalog.array_agg(case
+            when p.completed_at is not null or p.total_required = 0 then 1
+            when p.possible > 0 then p.earned / p.possible
+            else 0
+        end),
+        pg_catalog.array_agg(p.completed_at)
+    into nodes, parents, mets, shares, moments
+    from public.program_requirements as r
+    left join lateral (
+        select s.*
+        from public.course_progress as s
+        where s.community_id = r.community_id and s.user_id = enrollment.user_id and s.course_id = r.course_id
+            and s.version = r.course_version
+        order by s.attempt desc
+        limit 1
+    ) as p on true
+    where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
+        and r.version = enrollment.program_version and r.kind = 'course';
+
+    -- From the last to the first: parts come before what they are parts of.
+    for inner_node in
+        select r.node, r.parent, r.needed
+        from public.program_requirements as r
+        where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
+            and r.version = enrollment.program_version and r.kind <> 'course'
+        order by r.node desc
+    loop
+        select
+            count(*) filter (where best.met) >= inner_node.needed as met,
+            coalesce(pg_catalog.sum(best.share), 0) / greatest(inner_node.needed, 1) as share,
+            max(best.completed_at) as completed_at
+        into part
+        from (
+            select below.met, below.share, below.completed_at
+            from unnest(parents, mets, shares, moments) as below (parent, met, share, completed_at)
+            where below.parent = inner_node.node
+            order by below.met desc nulls last, below.share desc, below.completed_at
+            limit inner_node.needed
+        ) as best;
+        nodes := nodes || inner_node.node;
+        parents := parents || inner_node.parent;
+        mets := mets || part.met;
+        shares := shares || part.share;
+        moments := moments || part.completed_at;
+    end loop;
+
+    return query
+    select r.node, r.parent, r.kind, r.needed, r.course_id, r.group_name, coalesce(s.met, false), s.share, s.completed_at
+    from unnest(nodes, mets, shares, moments) as s (node, met, share, completed_at)
+    join public.program_requirements as r
+        on r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
+        and r.version = enrollment.program_version and r.node = s.node;
+end
+$$;

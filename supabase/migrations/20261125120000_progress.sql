@@ -1,0 +1,1868 @@
+-- Progress: events, completions, and what courses and programs come to by them.
+
+set local lock_timeout = '3s';
+set local statement_timeout = '60s';
+
+-- Progress: what learners did, block by block, and where they stand. What happened is an append-only log of events; what
+-- stands in the other tables follows from it and from admins' acts, in any order and with any repetition.
+
+create table public.progress_events (
+    community_id uuid not null,
+    user_id uuid not null,
+    event_id uuid not null,
+    course_id uuid not null,
+    block_id uuid not null,
+    attempt integer not null,
+    value numeric(7, 6) not null,
+    score numeric(6, 3),
+    correct boolean,
+    data jsonb,
+    occurred_at timestamptz not null,
+    counted_at timestamptz not null,
+    received_at timestamptz not null default now(),
+    recorded_by uuid,
+    -- Ids are the client's. Within one person: nobody can take an id away from somebody else, or learn that it is taken.
+    constraint progress_events_pkey primary key (community_id, user_id, event_id),
+    constraint progress_events_member_exists foreign key (community_id, user_id)
+    references public.memberships (community_id, user_id) on delete cascade,
+    constraint progress_events_attempt_positive check (attempt >= 1),
+    constraint progress_events_value_range check (value between 0 and 1),
+    constraint progress_events_score_range check (score between 0 and 100),
+    constraint progress_events_occurred_at_sane
+    check (occurred_at between '1970-01-01 00:00+00' and '9999-12-31 00:00+00')
+);
+alter table public.progress_events enable row level security;
+alter table public.progress_events alter column community_id set (n_distinct = 20);
+comment on table public.progress_events is 'What a learner did, as their client told it: append-only.';
+comment on column public.progress_events.event_id is 'The client''s: the same id of the same person is the same event.';
+comment on column public.progress_events.value is 'How much of the block is done, 0 to 1, floored to six decimals.';
+comment on column public.progress_events.score is 'What was scored, 0 to 100; tells nothing about completion.';
+comment on column public.progress_events.occurred_at is 'When it happened by the client''s clock.';
+comment on column public.progress_events.counted_at is
+'occurred_at as far as it can be true: not before the enrolment by more than a day, not after the receipt by more than five minutes.';
+comment on column public.progress_events.recorded_by is 'Who sent it; null for the platform.';
+
+-- Not partitioned by time: an id has to be told from all that there ever were.
+
+create function private.keep_progress_events() returns trigger
+volatile
+security definer -- asks whether the member is there, whoever asks
+set search_path = ''
+language plpgsql
+as $$
+begin
+    -- A member who is deleted takes what they did with them.
+    if tg_op = 'DELETE' and not exists (
+        select from public.memberships as m where m.community_id = old.community_id and m.user_id = old.user_id
+    ) then
+        return old;
+    end if;
+    perform private.refuse(
+        '403', 'What happened stays written: nobody changes or removes events. Override a completion, or open a new attempt.'
+    );
+    return null;
+end
+$$;
+
+create trigger progress_events_keep before update or delete on public.progress_events
+for each row execute function private.keep_progress_events();
+create trigger progress_events_keep_all before truncate on public.progress_events
+for each statement execute function private.keep_progress_events();
+
+-- Where somebody stands with a block, in one attempt at its course.
+create table public.block_completions (
+    id uuid not null default gen_random_uuid(),
+    community_id uuid not null,
+    user_id uuid not null,
+    course_id uuid not null,
+    block_id uuid not null,
+    attempt integer not null default 1,
+    earned_value numeric(7, 6) not null,
+    earned_at timestamptz,
+    override_value numeric(7, 6),
+    overridden_at timestamptz,
+    value numeric(7, 6) not null generated always as (coalesce(override_value, earned_value)) stored,
+    completed_at timestamptz generated always as (
+        case when coalesce(override_value, earned_value) = 1 then coalesce(earned_at, overridden_at) end
+    ) stored,
+    score numeric(6, 3),
+    correct boolean,
+    event_count integer not null default 0,
+    started_at timestamptz not null,
+    created_at timestamptz not null default now(),
+    constraint block_completions_pkey primary key (community_id, user_id, course_id, attempt, block_id),
+    constraint block_completions_member_exists foreign key (community_id, user_id)
+    references public.memberships (community_id, user_id) on delete cascade,
+    constraint block_completions_attempt_positive check (attempt >= 1),
+    constraint block_completions_value_range check (earned_value between 0 and 1 and override_value between 0 and 1),
+    constraint block_completions_earned_at_known check ((earned_value = 1) = (earned_at is not null)),
+    constraint block_completions_override_whole check ((override_value is null) = (overridden_at is null))
+) with (fillfactor = 90);
+alter table public.block_completions enable row level security;
+alter table public.block_completions alter column community_id set (n_distinct = 20);
+comment on table public.block_completions is 'Where a person stands with a block, in one attempt at its course.';
+comment on column public.block_completions.earned_value is 'The greatest value of its events; does not fall.';
+comment on column public.block_completions.earned_at is 'The earliest moment at which an event completed it.';
+comment on column public.block_completions.override_value is 'What an admin has set, as completion_overrides says.';
+comment on column public.block_completions.value is 'What counts: the override, or else what was earned. 1 is complete.';
+comment on column public.block_completions.score is 'The best of its events, 0 to 100.';
+
+create index block_completions_created_at_idx on public.block_completions (community_id, created_at, id);
+
+-- An admin's word about a block: holds against whatever happens, until it is released.
+create table public.completion_overrides (
+    id uuid not null default gen_random_uuid(),
+    community_id uuid not null,
+    user_id uuid not null,
+    course_id uuid not null,
+    block_id uuid not null,
+    attempt integer not null,
+    value numeric(7, 6) not null,
+    reason text not null,
+    set_at timestamptz not null default now(),
+    -- No reference: who decided stays written when they have gone.
+    set_by uuid default auth.uid(),
+    released_at timestamptz,
+    constraint completion_overrides_pkey primary key (community_id, id),
+    constraint completion_overrides_member_exists foreign key (community_id, user_id)
+    references public.memberships (community_id, user_id) on delete cascade,
+    constraint completion_overrides_attempt_positive check (attempt >= 1),
+    constraint completion_overrides_value_range check (value between 0 and 1),
+    constraint completion_overrides_reason_not_blank check (reason ~ '[^[:space:][:cntrl:]\u0080-\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]'),
+    constraint completion_overrides_reason_length check (char_length(reason) <= 1000)
+);
+alter table public.completion_overrides enable row level security;
+alter table public.completion_overrides alter column community_id set (n_distinct = 20);
+comment on table public.completion_overrides is 'What admins have set blocks to, and why.';
+comment on column public.completion_overrides.released_at is 'Since when it does not hold any more; null while it does.';
+
+create unique index completion_overrides_one_held
+on public.completion_overrides (community_id, user_id, course_id, attempt, block_id) where released_at is null;
+create index completion_overrides_member_idx on public.completion_overrides (community_id, user_id);
+
+-- A further attempt at a course, after a reset or for a certificate that is earned anew. The first one has no row.
+create table public.course_attempts (
+    community_id uuid not null,
+    user_id uuid not null,
+    course_id uuid not null,
+    attempt integer not null,
+    began_at timestamptz not null default now(),
+    reason text not null,
+    opened_by uuid default auth.uid(),
+    constraint course_attempts_pkey primary key (community_id, user_id, course_id, attempt),
+    constraint course_attempts_member_exists foreign key (community_id, user_id)
+    references public.memberships (community_id, user_id) on delete cascade,
+    constraint course_attempts_attempt_range check (attempt between 2 and 1000),
+    constraint course_attempts_reason_not_blank check (reason ~ '[^[:space:][:cntrl:]\u0080-\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]'),
+    constraint course_attempts_reason_length check (char_length(reason) <= 1000)
+);
+alter table public.course_attempts enable row level security;
+alter table public.course_attempts alter column community_id set (n_distinct = 20);
+comment on table public.course_attempts is 'When somebody''s second, third, ... attempt at a course began, and why.';
+
+-- Sums over the blocks of one version, moved by delta. A person has as many as there are versions that count for them.
+create table public.course_progress (
+    community_id uuid not null,
+    user_id uuid not null,
+    course_id uuid not null,
+    version integer not null,
+    attempt integer not null,
+    done_required integer not null,
+    total_required integer not null,
+    earned numeric(20, 9) not null,
+    possible numeric(14, 3) not null,
+    started_at timestamptz,
+    completed_at timestamptz,
+    updated_at timestamptz not null default now(),
+    constraint course_progress_pkey primary key (community_id, user_id, course_id, version, attempt),
+    constraint course_progress_member_exists foreign key (community_id, user_id)
+    references public.memberships (community_id, user_id) on delete cascade,
+    constraint course_progress_done_range check (done_required between 0 and total_required),
+    constraint course_progress_earned_range check (earned between 0 and possible)
+) with (fillfactor = 80);
+alter table public.course_progress enable row level security;
+alter table public.course_progress alter column community_id set (n_distinct = 20);
+comment on table public.course_progress is 'Where a person stands with a version of a course, in one attempt.';
+comment on column public.course_progress.done_required is 'How many of its required blocks are complete.';
+comment on column public.course_progress.earned is 'Weight times value, over the required blocks.';
+comment on column public.course_progress.possible is 'The weights of the required blocks.';
+comment on column public.course_progress.completed_at is 'Never moves once set, whatever becomes of the blocks.';
+
+create table public.program_progress (
+    community_id uuid not null,
+    enrollment_id uuid not null,
+    program_id uuid not null,
+    user_id uuid not null,
+    percent integer not null,
+    updated_at timestamptz not null default now(),
+    constraint program_progress_pkey primary key (community_id, enrollment_id),
+    constraint program_progress_enrollment_exists foreign key (community_id, enrollment_id)
+    references public.program_enrollments (community_id, id) on delete cascade,
+    constraint program_progress_percent_range check (percent between 0 and 100)
+) with (fillfactor = 80);
+alter table public.program_progress enable row level security;
+alter table public.program_progress alter column community_id set (n_distinct = 20);
+comment on table public.program_progress is 'How far an enrolment has come; has no row before anything was done.';
+comment on column public.program_progress.percent is 'Floored; 100 only when the enrolment is completed.';
+
+create index program_progress_program_idx on public.program_progress (community_id, program_id) include (percent);
+
+-- The current attempt of somebody at a course, from 1.
+create function private.current_attempt(community uuid, person uuid, course uuid) returns integer
+stable
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return coalesce((
+        select max(a.attempt)
+        from public.course_attempts as a
+        where a.community_id = community and a.user_id = person and a.course_id = course
+    ), 1);
+end
+$$;
+
+-- The versions of a course that count for somebody: those of their open enrolments; without one those that they began,
+-- or else the current one. And since when they are enrolled with it, whatever became of that.
+create function private.course_standing(community uuid, person uuid, course uuid)
+returns table (versions integer[], enrolled_at timestamptz)
+stable
+rows 1
+set search_path = ''
+language plpgsql
+as $$
+begin
+    select
+        pg_catalog.array_agg(distinct a.course_version) filter (where e.status in ('pending', 'active', 'paused')),
+        min(e.enrolled_at)
+    into versions, enrolled_at
+    from public.program_enrollments as e
+    join public.program_course_assignments as a
+        on a.community_id = e.community_id and a.program_id = e.program_id and a.version = e.program_version
+        and a.course_id = course
+    where e.community_id = community and e.user_id = person;
+    if versions is null then
+        select pg_catalog.array_agg(distinct p.version) into versions
+        from public.course_progress as p
+        where p.community_id = community and p.user_id = person and p.course_id = course;
+    end if;
+    if versions is null then
+        select array[c.version] into versions
+        from public.courses as c
+        where c.community_id = community and c.id = course and c.published;
+    end if;
+    return next;
+end
+$$;
+
+-- The one of them that a course is shown by.
+create function private.version_shown(community uuid, person uuid, course uuid) returns integer
+stable
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return (
+        select max(v) from private.course_standing(community, person, course) as s, pg_catalog.unnest(s.versions) as v
+    );
+end
+$$;
+
+-- What the blocks that somebody has done come to in a version of their course: a row of course_progress, counted anew.
+create function private.counted_course_progress(
+    community uuid, person uuid, course uuid, in_version integer, in_attempt integer
+) returns public.course_progress
+stable
+set search_path = ''
+language plpgsql
+as $$
+declare
+    counted public.course_progress;
+begin
+    select
+        community, person, course, in_version, in_attempt,
+        count(*) filter (where c.value = 1), count(*),
+        coalesce(pg_catalog.sum(b.weight * c.value), 0), coalesce(pg_catalog.sum(b.weight), 0),
+        null, max(c.completed_at), pg_catalog.now()
+    into counted
+    from public.blocks as b
+    left join public.block_completions as c
+        on c.community_id = community and c.user_id = person and c.course_id = course and c.attempt = in_attempt
+        and c.block_id = b.id
+    where b.community_id = community and b.course_id = course and b.version = in_version
+        and b.required and b.completion_mode = 'completable';
+    if counted.total_required = 0 or counted.done_required < counted.total_required then
+        counted.completed_at := null;
+    end if;
+    select min(c.started_at) into counted.started_at
+    from public.block_completions as c
+    where c.community_id = community and c.user_id = person and c.course_id = course and c.attempt = in_attempt;
+    return counted;
+end
+$$;
+
+-- What a version of a program asks for, as a tree that is written down once, when the version is closed; and how much of
+-- it somebody has done.
+
+-- In reading order: a node comes after the one that it is in. Without criteria the root asks for every required course
+-- that is in no group, and for every group.
+create table public.program_requirements (
+    community_id uuid not null,
+    program_id uuid not null,
+    version integer not null,
+    node integer not null,
+    parent integer,
+    kind text not null,
+    needed integer not null,
+    course_id uuid,
+    course_version integer,
+    group_name text,
+    constraint program_requirements_pkey primary key (community_id, program_id, version, node),
+    constraint program_requirements_version_exists foreign key (community_id, program_id, version)
+    references public.program_versions (community_id, program_id, version) on delete cascade,
+    constraint program_requirements_kind_known check (kind in ('all', 'any', 'at_least', 'group', 'course')),
+    constraint program_requirements_parent_before check (parent < node),
+    constraint program_requirements_course_known check ((kind = 'course') = (course_id is not null))
+);
+alter table public.program_requirements enable row level security;
+alter table public.program_requirements alter column community_id set (n_distinct = 20);
+comment on table public.program_requirements is 'When a version of a program is complete, as a tree: its criteria, spelt out.';
+comment on column public.program_requirements.needed is 'How many of its parts make it met; 1 for a course.';
+
+-- The nodes of a version's criteria, as the table has them but for their courses.
+create function private.requirement_nodes(version public.program_versions)
+returns table (node integer, parent integer, kind text, needed integer, course_id uuid, group_name text)
+stable
+set search_path = ''
+language plpgsql
+as $$
+begin
+    if version.completion_criteria is null then
+        return query
+        select 0, null::integer, 'all', 0, null::uuid, null::text
+        union all
+        (
+            select pg_catalog.row_number() over (order by p.place)::integer, 0, p.kind, p.needed, p.course_id, p.group_name
+            from (
+                select a.sequence_order as place, 'course' as kind, 1 as needed, a.course_id, null as group_name
+                from public.program_course_assignments as a
+                where a.community_id = version.community_id and a.program_id = version.program_id
+                    and a.version = version.version and a.required and a.group_name is null
+                union all
+                select min(a.sequence_order), 'group', g.at_least, null, g.name
+                from public.program_course_groups as g
+                join public.program_course_assignments as a
+                    on a.community_id = g.community_id and a.program_id = g.program_id and a.version = g.version
+                    and a.group_name = g.name
+                where g.community_id = version.community_id and g.program_id = version.program_id
+                    and g.version = version.version
+                group by g.name, g.at_least
+            ) as p
+        );
+        return;
+    end if;
+    return query
+    with nodes as (
+        select (pg_catalog.row_number() over (order by n.place))::integer - 1 as nth, n.*
+        from private.criteria_nodes(version.completion_criteria) as n
+    )
+    select
+        n.nth, p.nth, case n.kind when 'atLeast' then 'at_least' else n.kind end,
+        case n.kind
+            when 'atLeast' then (n.node ->> 'atLeast')::numeric::integer
+            when 'all' then pg_catalog.jsonb_array_length(n.parts)
+            when 'group' then coalesce(g.at_least, 1)
+            else 1
+        end,
+        case n.kind when 'course' then (n.node ->> 'course')::uuid end,
+        case n.kind when 'group' then n.node ->> 'group' end
+    from nodes as n
+    left join nodes as p on p.place = n.place[:pg_catalog.cardinality(n.place) - 1] and n.nth > 0
+    left join public.program_course_groups as g
+        on g.community_id = version.community_id and g.program_id = version.program_id
+        and g.version = version.version and g.name = n.node ->> 'group' and n.kind = 'group';
+end
+$$;
+
+-- Writes down what a version asks for. Behind the criteria's own nodes come the courses of its groups.
+create function private.write_requirements(version public.program_versions) returns void
+volatile
+set search_path = ''
+language plpgsql
+as $$
+begin
+    insert into public.program_requirements (
+        community_id, program_id, version, node, parent, kind, needed, course_id, course_version, group_name
+    )
+    with nodes as (
+        select n.* from private.requirement_nodes(version) as n
+    ),
+    with_courses as (
+        select n.* from nodes as n
+        union all
+        select
+            (
+                (select max(n.node) from nodes as n)
+                + pg_catalog.row_number() over (order by n.node, a.sequence_order)
+            )::integer,
+            n.node, 'course', 1, a.course_id, null
+        from nodes as n
+        join public.program_course_assignments as a
+            on a.community_id = version.community_id and a.program_id = version.program_id
+            and a.version = version.version and a.group_name = n.group_name
+        where n.kind = 'group'
+    )
+    select
+        version.community_id, version.program_id, version.version, n.node, n.parent, n.kind,
+        case
+            when n.kind = 'all' then (select count(*) from nodes as below where below.parent = n.node)
+            else n.needed
+        end,
+        n.course_id, a.course_version, n.group_name
+    from with_courses as n
+    left join public.program_course_assignments as a
+        on a.community_id = version.community_id and a.program_id = version.program_id
+        and a.version = version.version and a.course_id = n.course_id;
+end
+$$;
+
+create function private.hold_requirements() returns trigger
+volatile
+security definer -- writes what no client may, from the version that was closed
+set search_path = ''
+language plpgsql
+as $$
+begin
+    perform private.write_requirements(new);
+    return null;
+end
+$$;
+
+create trigger program_versions_write_requirements after update of published_at on public.program_versions
+for each row when (old.published_at is null and new.published_at is not null)
+execute function private.hold_requirements();
+
+-- Each node of what an enrolment's version asks for, and how much of it is done: of a course its share, of others the
+-- mean of the best parts, as many as are needed. A course without required blocks asks for nothing.
+create function private.requirement_states(enrollment public.program_enrollments) returns table (
+    node integer, parent integer, kind text, needed integer, course_id uuid, group_name text,
+    met boolean, share numeric, completed_at timestamptz
+)
+stable
+rows 10
+set search_path = ''
+language plpgsql
+as $$
+declare
+    nodes integer[];
+    parents integer[];
+    mets boolean[];
+    shares numeric[];
+    moments timestamptz[];
+    inner_node record;
+    part record;
+begin
+    select
+        pg_catalog.array_agg(r.node), pg_catalog.array_agg(r.parent),
+        pg_catalog.array_agg(p.completed_at is not null or p.total_required = 0),
+        pg_catalog.array_agg(case
+            when p.completed_at is not null or p.total_required = 0 then 1
+            when p.possible > 0 then p.earned / p.possible
+            else 0
+        end),
+        pg_catalog.array_agg(p.completed_at)
+    into nodes, parents, mets, shares, moments
+    from public.program_requirements as r
+    left join lateral (
+        select s.*
+        from public.course_progress as s
+        where s.community_id = r.community_id and s.user_id = enrollment.user_id and s.course_id = r.course_id
+            and s.version = r.course_version
+        order by s.attempt desc
+        limit 1
+    ) as p on true
+    where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
+        and r.version = enrollment.program_version and r.kind = 'course';
+
+    -- From the last to the first: parts come before what they are parts of.
+    for inner_node in
+        select r.node, r.parent, r.needed
+        from public.program_requirements as r
+        where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
+            and r.version = enrollment.program_version and r.kind <> 'course'
+        order by r.node desc
+    loop
+        select
+            count(*) filter (where best.met) >= inner_node.needed as met,
+            coalesce(pg_catalog.sum(best.share), 0) / greatest(inner_node.needed, 1) as share,
+            max(best.completed_at) as completed_at
+        into part
+        from (
+            select below.met, below.share, below.completed_at
+            from unnest(parents, mets, shares, moments) as below (parent, met, share, completed_at)
+            where below.parent = inner_node.node
+            order by below.met desc nulls last, below.share desc, below.completed_at
+            limit inner_node.needed
+        ) as best;
+        nodes := nodes || inner_node.node;
+        parents := parents || inner_node.parent;
+        mets := mets || part.met;
+        shares := shares || part.share;
+        moments := moments || part.completed_at;
+    end loop;
+
+    return query
+    select r.node, r.parent, r.kind, r.needed, r.course_id, r.group_name, coalesce(s.met, false), s.share, s.completed_at
+    from unnest(nodes, mets, shares, moments) as s (node, met, share, completed_at)
+    join public.program_requirements as r
+        on r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
+        and r.version = enrollment.program_version and r.node = s.node;
+end
+$$;
+
+-- Where enrolments stand: how far they are, and that they complete when what their version asks for is done.
+
+-- The rows of course_progress that an enrolment counts by, made where somebody has done something in the course and
+-- none is there yet. After a move that carries over, a course stays complete that was complete in an earlier version.
+create function private.begin_course_progress(enrollment public.program_enrollments) returns void
+volatile
+set search_path = ''
+language plpgsql
+as $$
+begin
+    insert into public.course_progress
+    select counted.*
+    from (
+        select distinct r.course_id, r.course_version
+        from public.program_requirements as r
+        where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
+            and r.version = enrollment.program_version and r.kind = 'course'
+    ) as r
+    cross join lateral private.current_attempt(enrollment.community_id, enrollment.user_id, r.course_id) as a (attempt)
+    cross join lateral private.counted_course_progress(
+        enrollment.community_id, enrollment.user_id, r.course_id, r.course_version, a.attempt
+    ) as counted
+    where exists (
+        select from public.block_completions as c
+        where c.community_id = enrollment.community_id and c.user_id = enrollment.user_id
+            and c.course_id = r.course_id and c.attempt = a.attempt
+    ) and not exists (
+        select from public.course_progress as p
+        where p.community_id = enrollment.community_id and p.user_id = enrollment.user_id
+            and p.course_id = r.course_id and p.version = r.course_version and p.attempt = a.attempt
+    )
+    order by r.course_id
+    on conflict on constraint course_progress_pkey do nothing;
+
+    if not exists (
+        select from public.enrollment_moves as m
+        where m.community_id = enrollment.community_id and m.enrollment_id = enrollment.id
+            and m.to_version = enrollment.program_version and m.mode = 'carry_over'
+    ) then
+        return;
+    end if;
+    update public.course_progress as p
+    set completed_at = earlier.completed_at
+    from public.program_requirements as r
+    cross join lateral (
+        select o.attempt, min(o.completed_at) as completed_at
+        from public.course_progress as o
+        where o.community_id = enrollment.community_id and o.user_id = enrollment.user_id
+            and o.course_id = r.course_id and o.version < r.course_version and o.completed_at is not null
+        group by o.attempt
+        order by o.attempt desc
+        limit 1
+    ) as earlier
+    where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
+        and r.version = enrollment.program_version and r.kind = 'course'
+        and p.community_id = enrollment.community_id and p.user_id = enrollment.user_id
+        and p.course_id = r.course_id and p.version = r.course_version and p.attempt = earlier.attempt
+        and p.completed_at is null;
+end
+$$;
+
+-- Writes down how far an enrolment is, and completes it when it is active and its version asks for nothing more.
+create function private.evaluate_enrollment(enrollment public.program_enrollments) returns void
+volatile
+set search_path = ''
+language plpgsql
+as $$
+declare
+    root record;
+begin
+    select s.met, s.share, s.completed_at into root
+    from private.requirement_states(enrollment) as s
+    where s.node = 0;
+    -- With no course completed there is nothing to complete: a program that asks for nothing stays open.
+    root.met := coalesce(root.met and root.completed_at is not null, false);
+    insert into public.program_progress as p (community_id, enrollment_id, program_id, user_id, percent)
+    values (
+        enrollment.community_id, enrollment.id, enrollment.program_id, enrollment.user_id,
+        least(pg_catalog.floor(coalesce(root.share, 0) * 100), 99)
+    )
+    on conflict on constraint program_progress_pkey do update
+    set percent = excluded.percent, updated_at = pg_catalog.now()
+    where p.percent <> excluded.percent;
+    if root.met and enrollment.status = 'active' then
+        perform private.complete_enrollment(enrollment, root.completed_at);
+    end if;
+end
+$$;
+
+-- However an enrolment is completed, it is at 100 percent.
+create function private.follow_completion() returns trigger
+volatile
+security definer -- writes progress, which no client may; of this enrolment only
+set search_path = ''
+language plpgsql
+as $$
+begin
+    insert into public.program_progress as p (community_id, enrollment_id, program_id, user_id, percent)
+    values (new.community_id, new.id, new.program_id, new.user_id, 100)
+    on conflict on constraint program_progress_pkey do update
+    set percent = 100, updated_at = pg_catalog.now();
+    return null;
+end
+$$;
+
+create trigger program_enrollments_follow_completion after update of status on public.program_enrollments
+for each row when (old.status <> 'completed' and new.status = 'completed') execute function private.follow_completion();
+
+-- The reason is for the audit log, in which whoever sent the last event stands as the actor.
+create function private.complete_enrollment(enrollment public.program_enrollments, completed_at timestamptz) returns void
+volatile
+set search_path = ''
+language plpgsql
+as $$
+declare
+    noted text := pg_catalog.current_setting('gym.reason', true);
+begin
+    perform private.note_reason('What the program asks for is done.');
+    update public.program_enrollments as e
+    set status = 'completed', completed_at = greatest(complete_enrollment.completed_at, e.enrolled_at)
+    where e.community_id = enrollment.community_id and e.id = enrollment.id and e.status = 'active';
+    perform private.note_reason(noted);
+end
+$$;
+
+-- The open enrolments of somebody that ask for a course.
+create function private.enrollments_with_course(community uuid, person uuid, courses uuid[])
+returns setof public.program_enrollments
+stable
+rows 2
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return query
+    select e.*
+    from public.program_enrollments as e
+    where e.community_id = community and e.user_id = person and e.status in ('pending', 'active', 'paused')
+        and exists (
+            select from public.program_course_assignments as a
+            where a.community_id = e.community_id and a.program_id = e.program_id and a.version = e.program_version
+                and a.course_id = any (courses)
+        )
+    order by e.id;
+end
+$$;
+
+-- Who enrols may have done some of it already, and who resumes all of it. Whoever has completed the program before
+-- begins anew: further attempts at its courses, but for those that another open enrolment asks for.
+create function private.follow_enrollment() returns trigger
+volatile
+security definer -- writes progress, which no client may; of this enrolment only
+set search_path = ''
+language plpgsql
+as $$
+begin
+    if tg_op = 'INSERT' and new.attempt > 1 and exists (
+        select from public.program_enrollments as e
+        where e.community_id = new.community_id and e.program_id = new.program_id and e.user_id = new.user_id
+            and e.attempt = new.attempt - 1 and e.status = 'completed'
+    ) then
+        perform private.open_attempts(new.community_id, new.user_id, array(
+            select a.course_id
+            from public.program_course_assignments as a
+            where a.community_id = new.community_id and a.program_id = new.program_id
+                and a.version = new.program_version
+                and not exists (
+                    select
+                    from private.enrollments_with_course(new.community_id, new.user_id, array[a.course_id]) as e
+                    where e.id <> new.id
+                )
+        ), 'Enrolled again after completing the program.');
+    end if;
+    if exists (
+        select from public.block_completions as c where c.community_id = new.community_id and c.user_id = new.user_id
+    ) then
+        perform private.begin_course_progress(new);
+        perform private.evaluate_enrollment(new);
+    end if;
+    return null;
+end
+$$;
+
+create trigger program_enrollments_follow_insert after insert on public.program_enrollments
+for each row execute function private.follow_enrollment();
+create trigger program_enrollments_follow_start after update of status on public.program_enrollments
+for each row when (old.status <> 'active' and new.status = 'active') execute function private.follow_enrollment();
+
+-- Opens the next attempt at courses in which somebody has done something, and says which. What they did before stays in
+-- its attempt.
+create function private.open_attempts(community uuid, person uuid, courses uuid[], reason text) returns uuid[]
+volatile
+set search_path = ''
+language plpgsql
+as $$
+declare
+    opened uuid[];
+begin
+    with latest as (
+        select b.course_id, max(b.attempt) as attempt
+        from public.block_completions as b
+        where b.community_id = community and b.user_id = person and b.course_id = any (courses)
+            and b.attempt = private.current_attempt(community, person, b.course_id)
+        group by b.course_id
+        order by b.course_id
+    ),
+    begun as (
+        insert into public.course_attempts (community_id, user_id, course_id, attempt, reason)
+        select community, person, l.course_id, l.attempt + 1, reason
+        from latest as l
+        returning course_id
+    )
+    select coalesce(pg_catalog.array_agg(b.course_id), '{}') into opened from begun as b;
+    insert into public.course_progress
+    select counted.*
+    from (
+        select distinct p.course_id, p.version
+        from public.course_progress as p
+        where p.community_id = community and p.user_id = person and p.course_id = any (opened)
+    ) as p
+    cross join lateral private.counted_course_progress(
+        community, person, p.course_id, p.version, private.current_attempt(community, person, p.course_id)
+    ) as counted
+    order by p.course_id, p.version;
+    return opened;
+end
+$$;
+
+-- Recording what learners did: up to 500 events in one call, a result for each, and everything that follows from them in
+-- the same transaction.
+
+create type private.progress_entry as (
+    place integer,
+    user_id uuid,
+    event_id uuid,
+    course_id uuid,
+    block_id uuid,
+    attempt integer,
+    value numeric,
+    score numeric,
+    correct boolean,
+    data jsonb,
+    occurred_at timestamptz,
+    counted_at timestamptz,
+    status text,
+    reason text
+);
+
+-- Whoever writes somebody's progress holds this until the end of the transaction: one at a time for each person, and in
+-- one order of people, so that nobody waits in a circle. Gives those who are active members.
+create function private.lock_learners(community uuid, people uuid[]) returns uuid[]
+volatile
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return array(
+        select m.user_id
+        from public.memberships as m
+        where m.community_id = community and m.user_id = any (people) and m.status = 'active'
+        order by m.user_id
+        for no key update
+    );
+end
+$$;
+
+-- The events of the input in a form, in their order, each with why it is refused, if it is for what it says alone.
+create function private.progress_entries_in(input jsonb) returns private.progress_entry[]
+stable
+set search_path = ''
+language plpgsql
+as $$
+declare
+    events jsonb := input -> 'events';
+begin
+    if pg_catalog.jsonb_typeof(events) is distinct from 'array'
+        or pg_catalog.jsonb_array_length(events) not between 1 and 500 then
+        perform private.refuse('400', 'Give 1 to 500 events at once.', 'events');
+    end if;
+    return array(
+        select row(
+            g.place, g.user_id, g.event_id, null, g.block_id, g.attempt,
+            case when g.value between 0 and 1 then pg_catalog.trunc(g.value, 6) end,
+            case when g.score between 0 and 100 then pg_catalog.trunc(g.score, 3) end,
+            g.correct, g.data, g.occurred_at, null,
+            case when p.problem is null then 'accepted' else 'rejected' end, p.problem
+        )::private.progress_entry
+        from (
+            select
+                e.place,
+                coalesce((e.event ->> 'user_id')::uuid, auth.uid()) as user_id,
+                (e.event ->> 'event_id')::uuid as event_id,
+                (e.event ->> 'block_id')::uuid as block_id,
+                (e.event ->> 'attempt')::integer as attempt,
+                coalesce((e.event ->> 'value')::numeric, 1) as value,
+                (e.event ->> 'score')::numeric as score,
+                (e.event ->> 'correct')::boolean as correct,
+                nullif(e.event -> 'data', 'null') as data,
+                (e.event ->> 'occurred_at')::timestamptz as occurred_at
+            from pg_catalog.jsonb_array_elements(events) with ordinality as e (event, place)
+        ) as g
+        cross join lateral (
+            select case
+                when g.event_id is null then 'The event has no eventId. Make one on the client, once for each event.'
+                when g.value not between 0 and 1 then 'value can be 0 to 1.'
+                when g.score not between 0 and 100 then 'score can be 0 to 100.'
+                when g.occurred_at is null then 'The event does not say when it happened. Give occurredAt.'
+                when g.occurred_at not between '1970-01-01 00:00+00' and '9999-12-31 00:00+00'
+                    then 'occurredAt can be from 1970-01-01 to 9999-12-31.'
+                when g.attempt < 1 then 'Attempts count from 1.'
+                when pg_catalog.octet_length(g.data::text) > 8192 then 'data is longer than 8 KiB. Shorten it.'
+            end as problem
+        ) as p
+        order by g.place
+    );
+end
+$$;
+
+-- Finds for each event its course, its attempt and when it counts as done; refuses those that lead nowhere. Events for
+-- what does not count are kept all the same: it may count after a move.
+create function private.located_entries(community uuid, members uuid[], entries private.progress_entry[])
+returns private.progress_entry[]
+stable
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return array(
+        with given as (
+            select e.*, i.course_id as course
+            from pg_catalog.unnest(entries) as e
+            left join public.block_identities as i on i.community_id = community and i.id = e.block_id
+        ),
+        standings as (
+            select p.user_id, p.course, s.versions,
+                coalesce(s.enrolled_at, (
+                    select m.joined_at from public.memberships as m
+                    where m.community_id = community and m.user_id = p.user_id
+                )) - interval '1 day' as earliest
+            from (select distinct g.user_id, g.course from given as g where g.course is not null) as p
+            cross join lateral private.course_standing(community, p.user_id, p.course) as s
+        ),
+        timed as (
+            select g.*, s.versions, greatest(
+                least(g.occurred_at, pg_catalog.now() + interval '5 minutes'), least(s.earliest, pg_catalog.now())
+            ) as counts_at
+            from given as g
+            left join standings as s on s.user_id = g.user_id and s.course = g.course
+        ),
+        located as (
+            select t.*, b.completion_mode, b.in_version, b.required, 1 + a.opened as current_attempt, 1 + a.opened_by_then as attempt_then
+            from timed as t
+            left join lateral private.block_for_learner(community, t.course, t.block_id, t.versions) as b on true
+            left join lateral (
+                select count(*) as opened, count(*) filter (where o.began_at <= t.counts_at) as opened_by_then
+                from public.course_attempts as o
+                where o.community_id = community and o.user_id = t.user_id and o.course_id = t.course
+            ) as a on true
+        )
+        select row(
+            l.place, l.user_id, l.event_id, l.course, l.block_id,
+            coalesce(l.attempt, l.attempt_then, 1), l.value, l.score, l.correct, l.data, l.occurred_at, l.counts_at,
+            case when p.problem is null then 'accepted' else 'rejected' end,
+            coalesce(p.problem, case
+                when not l.in_version then 'Kept, and not counted: the block is not in the version of the course that counts for you.'
+                when l.completion_mode = 'excluded' then 'Kept, and not counted: this block never counts.'
+            end)
+        )::private.progress_entry
+        from located as l
+        cross join lateral (
+            select case
+                when l.reason is not null then l.reason
+                when l.user_id <> all (members) then 'There is no active member with this id in your community.'
+                when l.completion_mode is null then 'There is no block with this id in your community.'
+                when l.completion_mode = 'aggregator'
+                    then 'This block is complete when what is in it is. Record the blocks in it.'
+                when l.attempt > l.current_attempt then pg_catalog.format(
+                    'Attempt %s at the course has not begun. The current one is %s.', l.attempt, l.current_attempt
+                )
+            end as problem
+        ) as p
+        order by l.place
+    );
+end
+$$;
+
+-- A block as it is in one of these versions, or else in the newest version that is published; no row when in none.
+create function private.block_for_learner(community uuid, course uuid, block uuid, versions integer[])
+returns table (completion_mode text, required boolean, in_version boolean)
+stable
+rows 1
+set search_path = ''
+language plpgsql
+as $$
+begin
+    select b.completion_mode, b.required, true into completion_mode, required, in_version
+    from pg_catalog.unnest(versions) as v
+    join public.blocks as b
+        on b.community_id = community and b.course_id = course and b.version = v and b.id = block
+    order by v desc
+    limit 1;
+    if not found then
+        select b.completion_mode, b.required, false into completion_mode, required, in_version
+        from public.course_versions as v
+        join public.blocks as b
+            on b.community_id = v.community_id and b.course_id = v.course_id and b.version = v.version and b.id = block
+        where v.community_id = community and v.course_id = course and v.published
+        order by v.version desc
+        limit 1;
+    end if;
+    if found then
+        return next;
+    end if;
+end
+$$;
+
+-- What became of each event, by its id: the same one again is a duplicate, another one with its id a conflict, whether
+-- it came earlier or stands earlier in the same list.
+create function private.told_apart(community uuid, entries private.progress_entry[]) returns private.progress_entry[]
+stable
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return array(
+        select row(
+            e.place, e.user_id, e.event_id, e.course_id, e.block_id, e.attempt, e.value, e.score, e.correct, e.data,
+            e.occurred_at, e.counted_at, coalesce(s.status, e.status), case
+                when s.status = 'duplicate' then null
+                when s.status = 'conflict'
+                    then 'Another event has this eventId already. Give each event an id of its own.'
+                else e.reason
+            end
+        )::private.progress_entry
+        from (
+            select a.*, f.event_id is not null as is_stored, f.content as stored_content,
+                first_value(a.content) over same_id as first_content,
+                pg_catalog.row_number() over same_id as nth
+            from (
+                select a.*, row(a.block_id, a.value, a.score, a.correct, a.data, a.occurred_at) as content
+                from pg_catalog.unnest(entries) as a
+            ) as a
+            left join (
+                select p.user_id, p.event_id,
+                    row(p.block_id, p.value, p.score, p.correct, p.data, p.occurred_at) as content
+                from public.progress_events as p
+                where p.community_id = community
+                    and (p.user_id, p.event_id) in (select k.user_id, k.event_id from pg_catalog.unnest(entries) as k)
+            ) as f on f.user_id = a.user_id and f.event_id = a.event_id
+            window same_id as (partition by a.user_id, a.event_id, a.status = 'rejected' order by a.place)
+        ) as e
+        cross join lateral (
+            select case
+                when e.status = 'rejected' then null
+                when e.is_stored and e.stored_content is distinct from e.content then 'conflict'
+                when e.is_stored then 'duplicate'
+                when e.nth > 1 and e.first_content is distinct from e.content then 'conflict'
+                when e.nth > 1 then 'duplicate'
+            end as status
+        ) as s
+        order by e.place
+    );
+end
+$$;
+
+-- Makes the rows that sums are kept in, for who has none yet in a version that counts for them.
+create function private.begin_courses(community uuid, entries private.progress_entry[]) returns void
+volatile
+set search_path = ''
+language plpgsql
+as $$
+begin
+    insert into public.course_progress
+    select counted.*
+    from (
+        select distinct e.user_id, e.course_id, e.attempt from pg_catalog.unnest(entries) as e
+    ) as e
+    cross join lateral private.course_standing(community, e.user_id, e.course_id) as s
+    cross join lateral pg_catalog.unnest(s.versions) as v (version)
+    cross join lateral private.counted_course_progress(community, e.user_id, e.course_id, v.version, e.attempt) as counted
+    where not exists (
+        select from public.course_progress as p
+        where p.community_id = community and p.user_id = e.user_id and p.course_id = e.course_id
+            and p.version = v.version and p.attempt = e.attempt
+    )
+    order by e.user_id, e.course_id, v.version, e.attempt;
+end
+$$;
+
+-- Writes new events, brings the completions of their blocks up to date, and moves the sums over them by what that
+-- changed: in whatever order, the same.
+create function private.write_entries(community uuid, entries private.progress_entry[]) returns void
+volatile
+set search_path = ''
+language plpgsql
+as $$
+begin
+    insert into public.progress_events (
+        community_id, user_id, event_id, course_id, block_id, attempt, value, score, correct, data,
+        occurred_at, counted_at, recorded_by
+    )
+    select
+        community, e.user_id, e.event_id, e.course_id, e.block_id, e.attempt, e.value, e.score, e.correct, e.data,
+        e.occurred_at, e.counted_at, auth.uid()
+    from pg_catalog.unnest(entries) as e
+    order by e.user_id, e.event_id;
+
+    with told as (
+        select
+            e.user_id, e.course_id, e.attempt, e.block_id, max(e.value) as value,
+            min(e.counted_at) filter (where e.value = 1) as earned_at, max(e.score) as score,
+            pg_catalog.bool_or(e.correct) as correct, count(*) as event_count, min(e.counted_at) as started_at
+        from pg_catalog.unnest(entries) as e
+        group by e.user_id, e.course_id, e.attempt, e.block_id
+    ),
+    -- As they were: a statement does not see what it writes.
+    before as (
+        select c.user_id, c.course_id, c.attempt, c.block_id, c.value
+        from told as t
+        join public.block_completions as c
+            on c.community_id = community and c.user_id = t.user_id and c.course_id = t.course_id
+            and c.attempt = t.attempt and c.block_id = t.block_id
+    ),
+    written as (
+        insert into public.block_completions as c (
+            community_id, user_id, course_id, attempt, block_id, earned_value, earned_at, score, correct, event_count,
+            started_at
+        )
+        select
+            community, t.user_id, t.course_id, t.attempt, t.block_id, t.value, t.earned_at, t.score, t.correct,
+            t.event_count, t.started_at
+        from told as t
+        order by t.user_id, t.course_id, t.attempt, t.block_id
+        on conflict on constraint block_completions_pkey do update set
+            earned_value = greatest(c.earned_value, excluded.earned_value),
+            earned_at = least(c.earned_at, excluded.earned_at),
+            score = greatest(c.score, excluded.score),
+            correct = c.correct or excluded.correct,
+            event_count = c.event_count + excluded.event_count,
+            started_at = least(c.started_at, excluded.started_at)
+        returning c.user_id, c.course_id, c.attempt, c.block_id, c.value, c.started_at
+    ),
+    moved as (
+        select w.*, coalesce(b.value, 0) as value_before
+        from written as w
+        left join before as b using (user_id, course_id, attempt, block_id)
+    ),
+    sums as (
+        select
+            p.user_id, p.course_id, p.version, p.attempt, min(m.started_at) as started_at,
+            coalesce(pg_catalog.sum((m.value = 1)::integer - (m.value_before = 1)::integer) filter (where b.required), 0) as done,
+            coalesce(pg_catalog.sum(b.weight * (m.value - m.value_before)) filter (where b.required), 0) as earned
+        from moved as m
+        join public.course_progress as p
+            on p.community_id = community and p.user_id = m.user_id and p.course_id = m.course_id
+            and p.attempt = m.attempt
+        left join public.blocks as b
+            on b.community_id = community and b.course_id = m.course_id and b.version = p.version
+            and b.id = m.block_id and b.completion_mode = 'completable'
+        group by p.user_id, p.course_id, p.version, p.attempt
+    )
+    update public.course_progress as p
+    set
+        done_required = p.done_required + s.done,
+        earned = p.earned + s.earned,
+        started_at = least(p.started_at, s.started_at),
+        updated_at = pg_catalog.now()
+    from sums as s
+    where p.community_id = community and p.user_id = s.user_id and p.course_id = s.course_id
+        and p.version = s.version and p.attempt = s.attempt
+        and (s.done <> 0 or s.earned <> 0 or p.started_at is null or s.started_at < p.started_at);
+end
+$$;
+
+-- What follows for courses and enrolments once the sums have moved.
+create function private.follow_progress(community uuid, person uuid, courses uuid[]) returns void
+volatile
+set search_path = ''
+language plpgsql
+as $$
+declare
+    enrollment public.program_enrollments;
+begin
+    update public.course_progress as p
+    set completed_at = (
+        select max(c.completed_at)
+        from public.blocks as b
+        join public.block_completions as c
+            on c.community_id = b.community_id and c.user_id = p.user_id and c.course_id = b.course_id
+            and c.attempt = p.attempt and c.block_id = b.id
+        where b.community_id = p.community_id and b.course_id = p.course_id and b.version = p.version
+            and b.required and b.completion_mode = 'completable'
+    )
+    where p.community_id = community and p.user_id = person and p.course_id = any (courses)
+        and p.completed_at is null and p.total_required > 0 and p.done_required = p.total_required;
+
+    for enrollment in select e.* from private.enrollments_with_course(community, person, courses) as e loop
+        perform private.begin_course_progress(enrollment);
+        perform private.evaluate_enrollment(enrollment);
+    end loop;
+end
+$$;
+
+-- Records events of the caller or, from an admin, of many: the GraphQL input with its names in snake case.
+create function public.record_progress(input jsonb) returns jsonb
+volatile
+security definer -- writes progress, which clients may not; the caller's own, or for admins, in their community only
+set search_path = ''
+language plpgsql
+as $$
+declare
+    community uuid := private.get_community_id();
+    entries private.progress_entry[];
+    new_entries private.progress_entry[];
+    members uuid[];
+    touched record;
+begin
+    if community is null then
+        perform private.refuse(
+            '403', 'You are acting in no community: your token names none in which you are an active member.'
+        );
+    end if;
+    entries := private.progress_entries_in(input);
+    if exists (select from pg_catalog.unnest(entries) as e where e.user_id is distinct from auth.uid()) then
+        perform private.require_community_admin();
+    end if;
+    members := private.lock_learners(community, array(select e.user_id from pg_catalog.unnest(entries) as e));
+    entries := private.told_apart(community, private.located_entries(community, members, entries));
+    new_entries := array(select e from pg_catalog.unnest(entries) as e where e.status = 'accepted' order by e.place);
+    if pg_catalog.cardinality(new_entries) > 0 then
+        perform private.begin_courses(community, new_entries);
+        perform private.write_entries(community, new_entries);
+        for touched in
+            select e.user_id, pg_catalog.array_agg(distinct e.course_id) as courses
+            from pg_catalog.unnest(new_entries) as e
+            group by e.user_id
+            order by e.user_id
+        loop
+            perform private.follow_progress(community, touched.user_id, touched.courses);
+        end loop;
+    end if;
+    return pg_catalog.jsonb_build_object(
+        'results', (
+            select pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+                'event_id', e.event_id, 'status', e.status, 'reason', e.reason
+            ) order by e.place)
+            from pg_catalog.unnest(entries) as e
+        ),
+        'courses', (
+            select coalesce(pg_catalog.jsonb_agg(distinct pg_catalog.jsonb_build_object(
+                'user_id', e.user_id, 'course_id', e.course_id
+            )), '[]')
+            from pg_catalog.unnest(entries) as e
+            where e.status in ('accepted', 'duplicate')
+        )
+    );
+end
+$$;
+
+-- What admins do to somebody's progress, each with a reason: override a completion, release it, begin a new attempt. And
+-- counting everything anew, which must find that nothing is different.
+
+create function private.learner_for_change(community uuid, person uuid, reason text) returns void
+volatile
+set search_path = ''
+language plpgsql
+as $$
+begin
+    perform private.require_community_admin();
+    if pg_catalog.cardinality(private.lock_learners(community, array[person])) = 0 then
+        perform private.refuse('404', 'There is no active member with this id in your community.', 'userId');
+    end if;
+    perform private.note_reason(reason);
+    if not private.has_reason() then
+        perform private.refuse('400', 'The reason is blank. Say why, for those who ask later.', 'reason');
+    end if;
+end
+$$;
+
+-- Counts the sums of an attempt at a course anew; gives how many were different.
+create function private.recount_course(community uuid, person uuid, course uuid, in_attempt integer) returns integer
+volatile
+set search_path = ''
+language plpgsql
+as $$
+declare
+    different integer;
+begin
+    update public.course_progress as p
+    set
+        done_required = counted.done_required, total_required = counted.total_required,
+        earned = counted.earned, possible = counted.possible, started_at = counted.started_at,
+        updated_at = pg_catalog.now()
+    from public.course_progress as o
+    cross join lateral private.counted_course_progress(o.community_id, o.user_id, o.course_id, o.version, o.attempt) as counted
+    where o.community_id = community and o.user_id = person and o.course_id = course and o.attempt = in_attempt
+        and p.community_id = o.community_id and p.user_id = o.user_id and p.course_id = o.course_id
+        and p.version = o.version and p.attempt = o.attempt
+        and (p.done_required, p.total_required, p.earned, p.possible, p.started_at) is distinct from
+            (counted.done_required, counted.total_required, counted.earned, counted.possible, counted.started_at);
+    get diagnostics different = row_count;
+    return different;
+end
+$$;
+
+-- Counts what somebody has done anew, from the events and the overrides up; gives how many rows were different.
+create function private.recompute_progress(community uuid, person uuid) returns integer
+volatile
+security definer -- writes progress, which no client may; called by the worker, and by the platform
+set search_path = ''
+language plpgsql
+as $$
+declare
+    different integer;
+    recounted integer;
+    course record;
+begin
+    perform private.lock_learners(community, array[person]);
+    insert into public.block_completions as c (
+        community_id, user_id, course_id, block_id, attempt, earned_value, earned_at, override_value, overridden_at,
+        score, correct, event_count, started_at
+    )
+    select
+        community, person, coalesce(e.course_id, o.course_id), coalesce(e.block_id, o.block_id),
+        coalesce(e.attempt, o.attempt), coalesce(e.earned_value, 0), e.earned_at, o.value, o.set_at,
+        e.score, e.correct, coalesce(e.event_count, 0), least(e.started_at, o.first_set_at)
+    from (
+        select
+            e.course_id, e.attempt, e.block_id, max(e.value) as earned_value,
+            min(e.counted_at) filter (where e.value = 1) as earned_at, max(e.score) as score,
+            pg_catalog.bool_or(e.correct) as correct, count(*) as event_count, min(e.counted_at) as started_at
+        from public.progress_events as e
+        where e.community_id = community and e.user_id = person
+        group by e.course_id, e.attempt, e.block_id
+    ) as e
+    full join (
+        select
+            o.course_id, o.attempt, o.block_id, min(o.set_at) as first_set_at,
+            max(o.value) filter (where o.released_at is null) as value,
+            max(o.set_at) filter (where o.released_at is null) as set_at
+        from public.completion_overrides as o
+        where o.community_id = community and o.user_id = person
+        group by o.course_id, o.attempt, o.block_id
+    ) as o on o.course_id = e.course_id and o.attempt = e.attempt and o.block_id = e.block_id
+    order by 3, 5, 4
+    on conflict on constraint block_completions_pkey do update set
+        earned_value = excluded.earned_value, earned_at = excluded.earned_at, override_value = excluded.override_value,
+        overridden_at = excluded.overridden_at, score = excluded.score, correct = excluded.correct,
+        event_count = excluded.event_count, started_at = excluded.started_at
+    where (c.earned_value, c.earned_at, c.override_value, c.overridden_at, c.score, c.correct, c.event_count, c.started_at)
+        is distinct from (
+            excluded.earned_value, excluded.earned_at, excluded.override_value, excluded.overridden_at, excluded.score,
+            excluded.correct, excluded.event_count, excluded.started_at
+        );
+    get diagnostics different = row_count;
+    delete from public.block_completions as c
+    where c.community_id = community and c.user_id = person and not exists (
+        select from public.progress_events as e
+        where e.community_id = c.community_id and e.user_id = c.user_id and e.block_id = c.block_id
+            and e.attempt = c.attempt
+    ) and not exists (
+        select from public.completion_overrides as o
+        where o.community_id = c.community_id and o.user_id = c.user_id and o.block_id = c.block_id
+            and o.attempt = c.attempt
+    );
+    get diagnostics recounted = row_count;
+    different := different + recounted;
+    for course in
+        select distinct p.course_id, p.attempt
+        from public.course_progress as p
+        where p.community_id = community and p.user_id = person
+        order by p.course_id, p.attempt
+    loop
+        recounted := private.recount_course(community, person, course.course_id, course.attempt);
+        different := different + recounted;
+    end loop;
+    perform private.follow_progress(community, person, array(
+        select distinct c.course_id from public.block_completions as c where c.community_id = community and c.user_id = person
+    ));
+    return different;
+end
+$$;
+
+-- Sets what a block counts for, until it is released; an input without a value releases it.
+create function public.override_completion(input jsonb) returns jsonb
+volatile
+security definer -- writes progress, which clients may not; for admins, in their community
+set search_path = ''
+language plpgsql
+as $$
+declare
+    community uuid := private.get_community_id();
+    person uuid := (input ->> 'user_id')::uuid;
+    entry private.progress_entry;
+    wanted numeric := (input ->> 'value')::numeric;
+    completion_id uuid;
+begin
+    perform private.learner_for_change(community, person, input ->> 'reason');
+    if wanted not between 0 and 1 then
+        perform private.refuse('400', 'value can be 0 to 1; null releases the override.', 'value');
+    end if;
+    entry.user_id := person;
+    entry.block_id := (input ->> 'block_id')::uuid;
+    entry.attempt := private.current_attempt(community, person, (
+        select i.course_id from public.block_identities as i where i.community_id = community and i.id = entry.block_id
+    ));
+    entry.occurred_at := pg_catalog.now();
+    entry := (private.located_entries(community, array[person], array[entry]))[1];
+    if entry.status = 'rejected' then
+        perform private.refuse(case when entry.course_id is null then '404' else '412' end, entry.reason, 'blockId');
+    end if;
+
+    update public.completion_overrides as o
+    set released_at = pg_catalog.now()
+    where o.community_id = community and o.user_id = person and o.course_id = entry.course_id
+        and o.attempt = entry.attempt and o.block_id = entry.block_id and o.released_at is null;
+    if not found and wanted is null then
+        perform private.refuse('412', 'Nothing holds this completion: there is no override to release.');
+    end if;
+    if wanted is not null then
+        insert into public.completion_overrides (community_id, user_id, course_id, block_id, attempt, value, reason)
+        values (
+            community, person, entry.course_id, entry.block_id, entry.attempt, pg_catalog.trunc(wanted, 6),
+            input ->> 'reason'
+        );
+    end if;
+    perform private.begin_courses(community, array[entry]);
+    insert into public.block_completions as c (
+        community_id, user_id, course_id, block_id, attempt, earned_value, override_value, overridden_at, started_at
+    )
+    values (
+        community, person, entry.course_id, entry.block_id, entry.attempt, 0, pg_catalog.trunc(wanted, 6),
+        case when wanted is not null then pg_catalog.now() end, pg_catalog.now()
+    )
+    on conflict on constraint block_completions_pkey do update
+    set override_value = excluded.override_value, overridden_at = excluded.overridden_at
+    returning c.id into completion_id;
+    perform private.recount_course(community, person, entry.course_id, entry.attempt);
+    perform private.follow_progress(community, person, array[entry.course_id]);
+    perform private.note_reason(null);
+    return pg_catalog.jsonb_build_object('completion_id', completion_id, 'courses', pg_catalog.jsonb_build_array(
+        pg_catalog.jsonb_build_object('user_id', person, 'course_id', entry.course_id)
+    ));
+end
+$$;
+
+-- Begins a new attempt at a course, or at all courses of a program that somebody is enrolled in. What was done before
+-- is kept, and counts for nothing any more that is still open.
+create function public.reset_progress(input jsonb) returns jsonb
+volatile
+security definer -- writes progress, which clients may not; for admins, in their community
+set search_path = ''
+language plpgsql
+as $$
+declare
+    community uuid := private.get_community_id();
+    person uuid := (input ->> 'user_id')::uuid;
+    courses uuid[];
+    begun uuid[];
+begin
+    perform private.learner_for_change(community, person, input ->> 'reason');
+    if pg_catalog.num_nonnulls(input ->> 'course_id', input ->> 'program_id') <> 1 then
+        perform private.refuse('400', 'Name a course or a program, one of the two.', 'courseId');
+    end if;
+    if input ->> 'course_id' is not null then
+        select array[c.id] into courses
+        from public.courses as c
+        where c.community_id = community and c.id = (input ->> 'course_id')::uuid;
+        if not found then
+            perform private.refuse('404', 'There is no course with this id in your community.', 'courseId');
+        end if;
+    else
+        courses := array(
+            select a.course_id
+            from public.program_enrollments as e
+            join public.program_course_assignments as a
+                on a.community_id = e.community_id and a.program_id = e.program_id and a.version = e.program_version
+            where e.community_id = community and e.user_id = person
+                and e.program_id = (input ->> 'program_id')::uuid and e.status in ('pending', 'active', 'paused')
+        );
+        if courses = '{}' then
+            perform private.refuse(
+                '404', 'This person has no open enrolment in a program with this id in your community.', 'programId'
+            );
+        end if;
+    end if;
+    begun := private.open_attempts(community, person, courses, input ->> 'reason');
+    if begun = '{}' then
+        perform private.refuse('412', 'Nothing has been done in the current attempt: there is nothing to reset.');
+    end if;
+    perform private.follow_progress(community, person, begun);
+    perform private.note_reason(null);
+    return pg_catalog.jsonb_build_object('courses', (
+        select pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('user_id', person, 'course_id', c))
+        from pg_catalog.unnest(begun) as c
+    ));
+end
+$$;
+
+-- What clients see of progress. These run as the caller, under the policies: learners find their own, admins everybody's.
+
+create type private.course_progress_state as (
+    user_id uuid,
+    course_id uuid,
+    version integer,
+    attempt integer,
+    status text,
+    done_required integer,
+    total_required integer,
+    earned numeric,
+    possible numeric,
+    percent integer,
+    started_at timestamptz,
+    completed_at timestamptz
+);
+
+create type private.program_progress_state as (
+    user_id uuid,
+    program_id uuid,
+    enrollment_id uuid,
+    status text,
+    percent integer,
+    completed_at timestamptz
+);
+
+-- Percent is floored, and 100 is shown for what is complete and nothing else.
+create function private.course_state_of(progress public.course_progress) returns private.course_progress_state
+stable
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return row(
+        progress.user_id, progress.course_id, progress.version, progress.attempt,
+        case
+            when progress.completed_at is not null then 'completed'
+            when progress.total_required = 0 then 'not_applicable'
+            when progress.started_at is not null then 'in_progress'
+            else 'not_started'
+        end,
+        progress.done_required, progress.total_required, progress.earned, progress.possible,
+        case
+            when progress.completed_at is not null then 100
+            when progress.possible > 0 then least(pg_catalog.floor(100 * progress.earned / progress.possible), 99)
+            else 0
+        end,
+        progress.started_at, progress.completed_at
+    )::private.course_progress_state;
+end
+$$;
+
+-- Where somebody stands with a version of a course in their current attempt. Counted when no sums are kept yet.
+create function private.course_state(community uuid, person uuid, course uuid, in_version integer)
+returns private.course_progress_state
+stable
+set search_path = ''
+language plpgsql
+as $$
+declare
+    current_attempt integer := private.current_attempt(community, person, course);
+    progress public.course_progress;
+begin
+    select p.* into progress
+    from public.course_progress as p
+    where p.community_id = community and p.user_id = person and p.course_id = course
+        and p.version = in_version and p.attempt = current_attempt;
+    if not found then
+        progress := private.counted_course_progress(community, person, course, in_version, current_attempt);
+    end if;
+    return private.course_state_of(progress);
+end
+$$;
+
+-- Whom the arguments ask about, the caller by default; null when it is nobody whom the caller may see.
+create function private.person_asked_about(arguments jsonb) returns uuid
+stable
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return (
+        select m.user_id
+        from public.memberships as m
+        where m.community_id = private.get_community_id()
+            and m.user_id = coalesce((arguments ->> 'user_id')::uuid, private.signed_in_user_id())
+    );
+end
+$$;
+
+create function private.course_progress(arguments jsonb) returns setof private.course_progress_state
+stable
+rows 1
+set search_path = ''
+language plpgsql
+as $$
+declare
+    community uuid := private.get_community_id();
+    person uuid := private.person_asked_about(arguments);
+    course uuid := (arguments ->> 'course_id')::uuid;
+    in_version integer;
+begin
+    if person is null or not exists (select from public.courses as c where c.community_id = community and c.id = course) then
+        return;
+    end if;
+    in_version := private.version_shown(community, person, course);
+    if in_version is not null then
+        return next private.course_state(community, person, course, in_version);
+    end if;
+end
+$$;
+
+create function private.enrollment_progress(enrollment public.program_enrollments)
+returns setof private.program_progress_state
+stable
+rows 1
+set search_path = ''
+language plpgsql
+as $$
+declare
+    reached integer;
+begin
+    if enrollment.id is null then
+        return;
+    end if;
+    select p.percent into reached
+    from public.program_progress as p
+    where p.community_id = enrollment.community_id and p.enrollment_id = enrollment.id;
+    return next row(
+        enrollment.user_id, enrollment.program_id, enrollment.id,
+        case
+            when enrollment.status = 'completed' then 'completed'
+            when not exists (
+                select from public.program_requirements as r
+                where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
+                    and r.version = enrollment.program_version and r.kind = 'course'
+            ) then 'not_applicable'
+            when reached > 0 or exists (
+                select from public.program_requirements as r
+                join public.course_progress as p
+                    on p.community_id = r.community_id and p.user_id = enrollment.user_id and p.course_id = r.course_id
+                    and p.version = r.course_version
+                where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
+                    and r.version = enrollment.program_version and p.started_at is not null
+                    and p.attempt = private.current_attempt(p.community_id, p.user_id, p.course_id)
+            ) then 'in_progress'
+            else 'not_started'
+        end,
+        case when enrollment.status = 'completed' then 100 else coalesce(reached, 0) end,
+        enrollment.completed_at
+    )::private.program_progress_state;
+end
+$$;
+
+create function private.program_progress(arguments jsonb) returns setof private.program_progress_state
+stable
+rows 1
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return query
+    select p.*
+    from (
+        select e.*
+        from public.program_enrollments as e
+        where e.community_id = private.get_community_id()
+            and e.program_id = (arguments ->> 'program_id')::uuid
+            and e.user_id = private.person_asked_about(arguments)
+        order by e.attempt desc
+        limit 1
+    ) as e
+    cross join lateral private.enrollment_progress(e::public.program_enrollments) as p;
+end
+$$;
+
+-- The caller's own in a program.
+create function private.viewer_program_progress(program public.programs) returns setof private.program_progress_state
+stable
+rows 1
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return query
+    select p.* from private.program_progress(pg_catalog.jsonb_build_object('program_id', program.id)) as p;
+end
+$$;
+
+create function private.courses_of_progress(progress private.program_progress_state) returns table (
+    place integer, user_id uuid, course_id uuid, version integer, attempt integer, status text, done_required integer,
+    total_required integer, earned numeric, possible numeric, percent integer, started_at timestamptz,
+    completed_at timestamptz
+)
+stable
+rows 10
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return query
+    select a.sequence_order, s.*
+    from public.program_enrollments as e
+    join public.program_course_assignments as a
+        on a.community_id = e.community_id and a.program_id = e.program_id and a.version = e.program_version
+    cross join lateral private.course_state(e.community_id, e.user_id, a.course_id, a.course_version) as s
+    where e.community_id = private.get_community_id() and e.id = progress.enrollment_id;
+end
+$$;
+
+-- The courses that a mutation was about.
+create function private.courses_told(told jsonb) returns table (
+    place bigint, user_id uuid, course_id uuid, version integer, attempt integer, status text, done_required integer,
+    total_required integer, earned numeric, possible numeric, percent integer, started_at timestamptz,
+    completed_at timestamptz
+)
+stable
+rows 5
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return query
+    select c.place, p.*
+    from pg_catalog.jsonb_array_elements(told -> 'courses') with ordinality as c (course, place)
+    cross join lateral private.course_progress(c.course) as p;
+end
+$$;
+
+-- The results of recording as rows.
+create function private.progress_results(told jsonb) returns table (
+    place bigint, event_id uuid, status text, reason text
+)
+stable
+rows 100
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return query
+    select r.place, (r.result ->> 'event_id')::uuid, r.result ->> 'status', r.result ->> 'reason'
+    from pg_catalog.jsonb_array_elements(told -> 'results') with ordinality as r (result, place);
+end
+$$;
+
+-- The first required block in reading order that is not complete; none when the course is.
+create function private.next_block(progress private.course_progress_state) returns setof public.blocks
+stable
+rows 1
+set search_path = ''
+language plpgsql
+as $$
+begin
+    if progress.completed_at is not null then
+        return;
+    end if;
+    return query
+    select b.*
+    from public.blocks as b
+    left join public.block_completions as c
+        on c.community_id = b.community_id and c.user_id = progress.user_id and c.course_id = b.course_id
+        and c.attempt = progress.attempt and c.block_id = b.id
+    where b.community_id = private.get_community_id() and b.course_id = progress.course_id
+        and b.version = progress.version and b.required and b.completion_mode = 'completable'
+        and (c.value = 1) is not true
+    order by b.position
+    limit 1;
+end
+$$;
+
+-- All blocks of the version in reading order. An aggregator is as far as the required blocks below it are, by weight.
+create function private.blocks_of_progress(progress private.course_progress_state) returns table (
+    place integer, block_id uuid, course_id uuid, version integer, status text, value numeric, score numeric,
+    started_at timestamptz, completed_at timestamptz, overridden boolean
+)
+stable
+rows 100
+set search_path = ''
+language plpgsql
+as $$
+declare
+    community uuid := private.get_community_id();
+begin
+    return query
+    with recursive standing as (
+        select
+            b.id, b.parent_id, b.position, b.weight, b.completion_mode,
+            b.required and b.completion_mode = 'completable' as counts,
+            case when b.completion_mode = 'completable' then coalesce(c.value, 0) end as value,
+            c.score, c.started_at, c.completed_at, c.override_value is not null as overridden
+        from public.blocks as b
+        left join public.block_completions as c
+            on c.community_id = b.community_id and c.user_id = progress.user_id and c.course_id = b.course_id
+            and c.attempt = progress.attempt and c.block_id = b.id
+        where b.community_id = community and b.course_id = progress.course_id and b.version = progress.version
+    ),
+    inside as (
+        select s.parent_id as holder, s.weight, s.value, s.started_at, s.completed_at, s.counts
+        from standing as s
+        where s.parent_id is not null and s.completion_mode = 'completable'
+        union all
+        select s.parent_id, i.weight, i.value, i.started_at, i.completed_at, i.counts
+        from inside as i
+        join standing as s on s.id = i.holder
+        where s.parent_id is not null
+    ),
+    holders as (
+        select
+            i.holder,
+            pg_catalog.sum(i.weight * i.value) filter (where i.counts) / pg_catalog.sum(i.weight) filter (where i.counts) as value,
+            min(i.started_at) as started_at,
+            case when pg_catalog.bool_and(i.value = 1) filter (where i.counts) then max(i.completed_at) filter (where i.counts) end
+                as completed_at
+        from inside as i
+        group by i.holder
+    )
+    select
+        s.position, s.id, progress.course_id, progress.version,
+        case
+            when a.value is null then 'not_applicable'
+            when a.value = 1 then 'completed'
+            when a.started_at is not null then 'in_progress'
+            else 'not_started'
+        end,
+        pg_catalog.trunc(coalesce(a.value, 0), 6), s.score, a.started_at, a.completed_at, s.overridden
+    from standing as s
+    left join holders as h on h.holder = s.id and s.completion_mode = 'aggregator'
+    cross join lateral (
+        select
+            coalesce(h.value, s.value) as value, coalesce(h.started_at, s.started_at) as started_at,
+            coalesce(h.completed_at, s.completed_at) as completed_at
+    ) as a;
+end
+$$;
+
+-- Why a program is not complete: what of it is not met, in reading order. Of what is met, nothing; and no "all of these",
+-- of which each part stands for itself.
+create function private.missing_requirements(progress private.program_progress_state) returns table (
+    place integer, kind text, course_id uuid, group_name text, needed integer, done integer, percent integer,
+    description text
+)
+stable
+rows 5
+set search_path = ''
+language plpgsql
+as $$
+declare
+    enrollment public.program_enrollments;
+begin
+    if progress.status = 'completed' then
+        return;
+    end if;
+    select e.* into enrollment
+    from public.program_enrollments as e
+    where e.community_id = private.get_community_id() and e.id = progress.enrollment_id;
+    return query
+    with states as (
+        select s.* from private.requirement_states(enrollment) as s
+    )
+    select
+        s.node, s.kind, s.course_id, s.group_name, s.needed,
+        case s.kind when 'course' then 0 else b.met end, least(pg_catalog.floor(s.share * 100), 99)::integer,
+        case s.kind
+            when 'course' then pg_catalog.format(
+                'Complete the course "%s": %s of its %s required blocks are done.', c.title,
+                coalesce(p.done_required, 0), coalesce(p.total_required, (
+                    select count(*)
+                    from public.blocks as o
+                    join public.program_requirements as r
+                        on r.community_id = o.community_id and r.program_id = enrollment.program_id
+                        and r.version = enrollment.program_version and r.node = s.node
+                        and r.course_id = o.course_id and r.course_version = o.version
+                    where o.community_id = enrollment.community_id and o.required and o.completion_mode = 'completable'
+                ))
+            )
+            when 'group' then pg_catalog.format(
+                'Complete at least %s of the courses in the group "%s": %s so far.', s.needed, s.group_name, b.met
+            )
+            else pg_catalog.format('Do at least %s of the following: %s so far.', s.needed, b.met)
+        end
+    from states as s
+    left join public.courses as c on c.community_id = enrollment.community_id and c.id = s.course_id
+    cross join lateral (
+        select count(*) filter (where o.met)::integer as met from states as o where o.parent = s.node
+    ) as b
+    left join lateral (
+        select q.done_required, q.total_required
+        from public.course_progress as q
+        join public.program_requirements as r
+            on r.community_id = q.community_id and r.program_id = enrollment.program_id
+            and r.version = enrollment.program_version and r.node = s.node and r.course_version = q.version
+        where q.community_id = enrollment.community_id and q.user_id = enrollment.user_id and q.course_id = s.course_id
+        order by q.attempt desc
+        limit 1
+    ) as p on true
+    where not s.met and s.kind <> 'all' and not exists (
+        select from states as o where o.node = s.parent and o.met
+    );
+end
+$$;
+
+-- squawk-ignore ban-drop-function
+drop function private.program_stats(public.programs);
+-- Counts over all learners of a program: for admins; no row for others, who see too few rows to count.
+create function private.program_stats(program public.programs) returns table (
+    enrolled bigint, active bigint, completed bigint, completion_rate numeric, average_percent numeric
+)
+stable
+rows 1
+security definer -- counts by an index alone, past the policies; for admins, in their community only
+set search_path = ''
+language plpgsql
+as $$
+begin
+    if program.community_id is distinct from private.get_community_id() or not private.is_community_admin() then
+        return;
+    end if;
+    return query
+    select
+        count(*),
+        count(*) filter (where e.status = 'active'),
+        count(*) filter (where e.status = 'completed'),
+        count(*) filter (where e.status = 'completed') / nullif(count(*), 0)::numeric,
+        (
+            select coalesce(pg_catalog.sum(p.percent), 0)
+            from public.program_progress as p
+            where p.community_id = program.community_id and p.program_id = program.id
+        ) / nullif(count(*), 0)::numeric
+    from public.program_enrollments as e
+    where e.community_id = program.community_id and e.program_id = program.id;
+end
+$$;
+
+revoke all on function private.program_stats(public.programs) from public, anon, authenticated, service_role;
+grant execute on function private.program_stats(public.programs) to authenticated;
+
+-- What was completed before.
+insert into public.program_progress (community_id, enrollment_id, program_id, user_id, percent)
+select e.community_id, e.id, e.program_id, e.user_id, 100
+from public.program_enrollments as e
+where e.status = 'completed';
+
+-- What the versions ask for that were closed before.
+select private.write_requirements(v) from public.program_versions as v where v.published_at is not null;
+
+select private.record_changes_of('public.completion_overrides');
+select private.record_changes_of('public.course_attempts');
