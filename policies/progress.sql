@@ -80,6 +80,12 @@ using (
     )
 );
 
+-- The queue of the worker.
+
+alter table private.progress_queue enable row level security;
+alter table private.progress_queue force row level security;
+revoke all on private.progress_queue from public, anon, authenticated, service_role;
+
 revoke all on function
 public.record_progress(jsonb),
 public.override_completion(jsonb),
@@ -95,6 +101,9 @@ private.hold_requirements(),
 private.requirement_states(public.program_enrollments),
 private.begin_course_progress(public.program_enrollments),
 private.evaluate_enrollment(public.program_enrollments),
+private.queue_progress(uuid, uuid[]),
+private.queue_moved_enrollments(),
+private.advance_progress(),
 private.complete_enrollment(public.program_enrollments, timestamptz),
 private.enrollments_with_course(uuid, uuid, uuid[]),
 private.follow_enrollment(),
@@ -149,5 +158,5 @@ private.blocks_of_progress(private.course_progress_state),
 private.missing_requirements(private.program_progress_state)
 to authenticated;
 
--- Counting anew is the worker's.
-grant execute on function private.recompute_progress(uuid, uuid) to gym_worker;
+-- The queue, and counting anew, are the worker's.
+grant execute on function private.advance_progress(), private.recompute_progress(uuid, uuid) to gym_worker;

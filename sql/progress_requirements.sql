@@ -24,7 +24,8 @@ create table public.program_requirements (
 alter table public.program_requirements enable row level security;
 alter table public.program_requirements alter column community_id set (n_distinct = 20);
 comment on table public.program_requirements is 'When a version of a program is complete, as a tree: its criteria, spelt out.';
-comment on column public.program_requirements.needed is 'How many of its parts make it met; 1 for a course.';
+comment on column public.program_requirements.needed is
+'How many of its parts make it met; of a course 1, or 0 when it has no required blocks.';
 
 -- The nodes of a version's criteria, as the table has them but for their courses.
 create function private.requirement_nodes(version public.program_versions)
@@ -113,6 +114,11 @@ begin
         version.community_id, version.program_id, version.version, n.node, n.parent, n.kind,
         case
             when n.kind = 'all' then (select count(*) from nodes as below where below.parent = n.node)
+            when n.kind = 'course' and not exists (
+                select from public.blocks as b
+                where b.community_id = version.community_id and b.course_id = n.course_id
+                    and b.version = a.course_version and b.required and b.completion_mode = 'completable'
+            ) then 0
             else n.needed
         end,
         n.course_id, a.course_version, n.group_name
@@ -161,9 +167,9 @@ declare
 begin
     select
         pg_catalog.array_agg(r.node), pg_catalog.array_agg(r.parent),
-        pg_catalog.array_agg(p.completed_at is not null or p.total_required = 0),
+        pg_catalog.array_agg(p.completed_at is not null or r.needed = 0),
         pg_catalog.array_agg(case
-            when p.completed_at is not null or p.total_required = 0 then 1
+            when p.completed_at is not null or r.needed = 0 then 1
             when p.possible > 0 then p.earned / p.possible
             else 0
         end),

@@ -357,6 +357,12 @@ def _program_requirements() -> list[Record]:
     ]
 
 
+def _progress_queue() -> list[Record]:
+    insert = f"(community_id, enrollment_id) values ('{ALPHA}', '{ENROLLMENT}')"
+    found = f"enrollment_id = '{KEPT_ENROLLMENT}'"
+    return [Record("private.progress_queue", "any", found, insert, "queued_at = now()")]
+
+
 RECORDS = (
     *_communities(),
     *_memberships(),
@@ -378,4 +384,5 @@ RECORDS = (
     *_cohorts(),
     *_progress(),
     *_program_requirements(),
+    *_progress_queue(),
 )
