@@ -159,20 +159,24 @@ as $$
 declare
     root record;
 begin
-    select s.met, s.share, s.completed_at into root
+    select s.met, s.share, s.started, s.completed_at, s.needed into root
     from private.requirement_states(enrollment) as s
     where s.node = 0;
+    update public.program_progress as p
+    set status = now_at.status, percent = now_at.percent, updated_at = pg_catalog.now()
+    from (
+        select
+            case
+                when root.needed is null or root.needed = 0 then 'not_applicable'
+                when root.started then 'in_progress'
+                else 'not_started'
+            end as status,
+            least(pg_catalog.floor(coalesce(root.share, 0) * 100), 99) as percent
+    ) as now_at
+    where p.community_id = enrollment.community_id and p.enrollment_id = enrollment.id and p.status <> 'completed'
+        and (p.status, p.percent) is distinct from (now_at.status, now_at.percent);
     -- With no course completed there is nothing to complete: a program that asks for nothing stays open.
-    root.met := coalesce(root.met and root.completed_at is not null, false);
-    insert into public.program_progress as p (community_id, enrollment_id, program_id, user_id, percent)
-    values (
-        enrollment.community_id, enrollment.id, enrollment.program_id, enrollment.user_id,
-        least(pg_catalog.floor(coalesce(root.share, 0) * 100), 99)
-    )
-    on conflict on constraint program_progress_pkey do update
-    set percent = excluded.percent, updated_at = pg_catalog.now()
-    where p.percent <> excluded.percent;
-    if root.met and enrollment.status = 'active' then
+    if root.met and root.completed_at is not null and enrollment.status = 'active' then
         perform private.complete_enrollment(enrollment, root.completed_at);
     end if;
 end
@@ -186,10 +190,9 @@ set search_path = ''
 language plpgsql
 as $$
 begin
-    insert into public.program_progress as p (community_id, enrollment_id, program_id, user_id, percent)
-    values (new.community_id, new.id, new.program_id, new.user_id, 100)
-    on conflict on constraint program_progress_pkey do update
-    set percent = 100, updated_at = pg_catalog.now();
+    update public.program_progress as p
+    set status = 'completed', percent = 100, completed_at = new.completed_at, updated_at = pg_catalog.now()
+    where p.community_id = new.community_id and p.enrollment_id = new.id;
     return null;
 end
 $$;
@@ -244,6 +247,32 @@ begin
 end
 $$;
 
+create function private.begin_program_progress(enrollment public.program_enrollments) returns void
+volatile
+set search_path = ''
+language plpgsql
+as $$
+begin
+    insert into public.program_progress (
+        community_id, enrollment_id, program_id, user_id, enrollment_attempt, status, percent, completed_at
+    )
+    values (
+        enrollment.community_id, enrollment.id, enrollment.program_id, enrollment.user_id, enrollment.attempt,
+        case
+            when enrollment.status = 'completed' then 'completed'
+            when exists (
+                select from public.program_requirements as r
+                where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
+                    and r.version = enrollment.program_version and r.kind = 'course'
+            ) then 'not_started'
+            else 'not_applicable'
+        end,
+        case when enrollment.status = 'completed' then 100 else 0 end,
+        case when enrollment.status = 'completed' then enrollment.completed_at end
+    );
+end
+$$;
+
 -- Who enrols may have done some of it already, and who resumes all of it. Whoever has completed the program before
 -- begins anew: further attempts at its courses, but for those that another open enrolment asks for.
 create function private.follow_enrollment() returns trigger
@@ -255,6 +284,9 @@ as $$
 begin
     -- What somebody records at the same moment is seen here, or this enrolment there.
     perform private.lock_learners(new.community_id, array[new.user_id]);
+    if tg_op = 'INSERT' then
+        perform private.begin_program_progress(new);
+    end if;
     if tg_op = 'INSERT' and new.attempt > 1 and exists (
         select from public.program_enrollments as e
         where e.community_id = new.community_id and e.program_id = new.program_id and e.user_id = new.user_id

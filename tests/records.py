@@ -336,9 +336,9 @@ _PROGRESS = (
     ),
     (
         "public.program_progress",
-        "(community_id, enrollment_id, program_id, user_id, percent) "
-        "values ('{alpha}', '{enrollment}', '{program}', '{user}', 100)",
-        "percent = 100",
+        "(community_id, enrollment_id, program_id, user_id, enrollment_attempt, status, percent, completed_at) "
+        "values ('{alpha}', '{enrollment}', '{program}', '{user}', 9, 'completed', 100, now())",
+        "updated_at = now()",
     ),
 )
 

@@ -61,6 +61,12 @@ REVIEWED = {
         "restore_course(jsonb)",
         "delete_course(jsonb)",
         "discard_course_version(jsonb)",
+        # Each asks first whether the caller may see this person's progress.
+        "private.course_progress(jsonb)",
+        "private.courses_of_progress(program_progress)",
+        "private.missing_requirements(program_progress)",
+        "private.next_block(private.course_progress_state)",
+        "private.blocks_of_progress(private.course_progress_state)",
         # Each looks first whose progress the caller may write: nobody has a grant to write it.
         "record_progress(jsonb)",
         "override_completion(jsonb)",
