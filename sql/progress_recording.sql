@@ -15,7 +15,9 @@ create type private.progress_entry as (
     occurred_at timestamptz,
     counted_at timestamptz,
     status text,
-    reason text
+    reason text,
+    -- Of the course: those that count for the person.
+    versions integer[]
 );
 
 -- Whoever writes somebody's progress holds this until the end of the transaction: one at a time for each person, and in
@@ -55,7 +57,7 @@ begin
             case when g.value between 0 and 1 then pg_catalog.trunc(g.value, 6) end,
             case when g.score between 0 and 100 then pg_catalog.trunc(g.score, 3) end,
             g.correct, g.data, g.occurred_at, null,
-            case when p.problem is null then 'accepted' else 'rejected' end, p.problem
+            case when p.problem is null then 'accepted' else 'rejected' end, p.problem, null
         )::private.progress_entry
         from (
             select
@@ -113,7 +115,7 @@ begin
             cross join lateral private.course_standing(community, p.user_id, p.course) as s
         ),
         timed as (
-            select g.*, s.versions, greatest(
+            select g.*, s.versions as counting, greatest(
                 least(g.occurred_at, pg_catalog.now() + interval '5 minutes'), least(s.earliest, pg_catalog.now())
             ) as counts_at
             from given as g
@@ -122,7 +124,7 @@ begin
         located as (
             select t.*, b.completion_mode, b.in_version, b.required, 1 + a.opened as current_attempt, 1 + a.opened_by_then as attempt_then
             from timed as t
-            left join lateral private.block_for_learner(community, t.course, t.block_id, t.versions) as b on true
+            left join lateral private.block_for_learner(community, t.course, t.block_id, t.counting) as b on true
             left join lateral (
                 select count(*) as opened, count(*) filter (where o.began_at <= t.counts_at) as opened_by_then
                 from public.course_attempts as o
@@ -136,7 +138,8 @@ begin
             coalesce(p.problem, case
                 when not l.in_version then 'Kept, and not counted: the block is not in the version of the course that counts for you.'
                 when l.completion_mode = 'excluded' then 'Kept, and not counted: this block never counts.'
-            end)
+            end),
+            l.counting
         )::private.progress_entry
         from located as l
         cross join lateral (
@@ -202,7 +205,7 @@ begin
                 when s.status = 'conflict'
                     then 'Another event has this eventId already. Give each event an id of its own.'
                 else e.reason
-            end
+            end, e.versions
         )::private.progress_entry
         from (
             select a.*, f.event_id is not null as is_stored, f.content as stored_content,
@@ -245,10 +248,9 @@ begin
     insert into public.course_progress
     select counted.*
     from (
-        select distinct e.user_id, e.course_id, e.attempt from pg_catalog.unnest(entries) as e
+        select distinct e.user_id, e.course_id, e.attempt, e.versions from pg_catalog.unnest(entries) as e
     ) as e
-    cross join lateral private.course_standing(community, e.user_id, e.course_id) as s
-    cross join lateral pg_catalog.unnest(s.versions) as v (version)
+    cross join lateral pg_catalog.unnest(e.versions) as v (version)
     cross join lateral private.counted_course_progress(community, e.user_id, e.course_id, v.version, e.attempt) as counted
     where not exists (
         select from public.course_progress as p
