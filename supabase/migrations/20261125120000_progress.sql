@@ -967,19 +967,13 @@ begin
 end
 $$;
 
--- The events of the input in a form, in their order, each with why it is refused, if it is for what it says alone.
-create function private.progress_entries_in(input jsonb) returns private.progress_entry[]
+-- The events of a list in a form, in their order, each with why it is refused, if it is for what it says alone.
+create function private.progress_entries_in(events jsonb) returns private.progress_entry[]
 stable
 set search_path = ''
 language plpgsql
 as $$
-declare
-    events jsonb := input -> 'events';
 begin
-    if pg_catalog.jsonb_typeof(events) is distinct from 'array'
-        or pg_catalog.jsonb_array_length(events) not between 1 and 500 then
-        perform private.refuse('400', 'Give 1 to 500 events at once.', 'events');
-    end if;
     return array(
         select row(
             g.place, g.user_id, g.event_id, null, g.block_id, g.attempt,
@@ -1304,29 +1298,19 @@ begin
 end
 $$;
 
--- Records events of the caller or, from an admin, of many: the GraphQL input with its names in snake case.
-create function public.record_progress(input jsonb) returns jsonb
+-- Records events in a community, whoever they are of: the way that all of them take. What is given is a list as the
+-- GraphQL input has it, with its names in snake case; each names its person, or is the caller's.
+create function private.record_events(community uuid, events jsonb) returns jsonb
 volatile
-security definer -- writes progress, which clients may not; the caller's own, or for admins, in their community only
 set search_path = ''
 language plpgsql
 as $$
 declare
-    community uuid := private.get_community_id();
-    entries private.progress_entry[];
+    entries private.progress_entry[] := private.progress_entries_in(events);
     new_entries private.progress_entry[];
     members uuid[];
     touched record;
 begin
-    if community is null then
-        perform private.refuse(
-            '403', 'You are acting in no community: your token names none in which you are an active member.'
-        );
-    end if;
-    entries := private.progress_entries_in(input);
-    if exists (select from pg_catalog.unnest(entries) as e where e.user_id is distinct from auth.uid()) then
-        perform private.require_community_admin();
-    end if;
     members := private.lock_learners(community, array(select e.user_id from pg_catalog.unnest(entries) as e));
     entries := private.told_apart(community, private.located_entries(community, members, entries));
     new_entries := array(select e from pg_catalog.unnest(entries) as e where e.status = 'accepted' order by e.place);
@@ -1344,9 +1328,9 @@ begin
     end if;
     return pg_catalog.jsonb_build_object(
         'results', (
-            select pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+            select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
                 'event_id', e.event_id, 'status', e.status, 'reason', e.reason
-            ) order by e.place)
+            ) order by e.place), '[]')
             from pg_catalog.unnest(entries) as e
         ),
         'courses', (
@@ -1357,6 +1341,36 @@ begin
             where e.status in ('accepted', 'duplicate')
         )
     );
+end
+$$;
+
+-- Records events of the caller or, from an admin, of many.
+create function public.record_progress(input jsonb) returns jsonb
+volatile
+security definer -- writes progress, which clients may not; the caller's own, or for admins, in their community only
+set search_path = ''
+language plpgsql
+as $$
+declare
+    community uuid := private.get_community_id();
+    events jsonb := input -> 'events';
+begin
+    if community is null then
+        perform private.refuse(
+            '403', 'You are acting in no community: your token names none in which you are an active member.'
+        );
+    end if;
+    if pg_catalog.jsonb_typeof(events) is distinct from 'array'
+        or pg_catalog.jsonb_array_length(events) not between 1 and 500 then
+        perform private.refuse('400', 'Give 1 to 500 events at once.', 'events');
+    end if;
+    if exists (
+        select from pg_catalog.jsonb_array_elements(events) as e
+        where coalesce((e ->> 'user_id')::uuid, auth.uid()) is distinct from auth.uid()
+    ) then
+        perform private.require_community_admin();
+    end if;
+    return private.record_events(community, events);
 end
 $$;
 
