@@ -10,25 +10,32 @@ as $$
 begin
     insert into public.course_progress
     select counted.*
+    -- For itself, so that only those courses are counted that have no row yet: most of them are done with by then.
     from (
-        select distinct r.course_id, r.course_version
-        from public.program_requirements as r
-        where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
-            and r.version = enrollment.program_version and r.kind = 'course'
+        select r.course_id, r.course_version, a.attempt
+        from (
+            select distinct r.course_id, r.course_version
+            from public.program_requirements as r
+            where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
+                and r.version = enrollment.program_version and r.kind = 'course'
+        ) as r
+        cross join lateral private.current_attempt(
+            enrollment.community_id, enrollment.user_id, r.course_id
+        ) as a (attempt)
+        where exists (
+            select from public.block_completions as c
+            where c.community_id = enrollment.community_id and c.user_id = enrollment.user_id
+                and c.course_id = r.course_id and c.attempt = a.attempt
+        ) and not exists (
+            select from public.course_progress as p
+            where p.community_id = enrollment.community_id and p.user_id = enrollment.user_id
+                and p.course_id = r.course_id and p.version = r.course_version and p.attempt = a.attempt
+        )
+        offset 0
     ) as r
-    cross join lateral private.current_attempt(enrollment.community_id, enrollment.user_id, r.course_id) as a (attempt)
     cross join lateral private.counted_course_progress(
-        enrollment.community_id, enrollment.user_id, r.course_id, r.course_version, a.attempt
+        enrollment.community_id, enrollment.user_id, r.course_id, r.course_version, r.attempt
     ) as counted
-    where exists (
-        select from public.block_completions as c
-        where c.community_id = enrollment.community_id and c.user_id = enrollment.user_id
-            and c.course_id = r.course_id and c.attempt = a.attempt
-    ) and not exists (
-        select from public.course_progress as p
-        where p.community_id = enrollment.community_id and p.user_id = enrollment.user_id
-            and p.course_id = r.course_id and p.version = r.course_version and p.attempt = a.attempt
-    )
     order by r.course_id
     on conflict on constraint course_progress_pkey do nothing;
 
