@@ -10,13 +10,15 @@ from jobs.oulad._columns import matching, one_of, optional, whole
 _MOST_DAYS = 3640  # 520 weeks, the longest that a program may be planned for
 _MOST_ID = 10**12
 
+EXAM = "Exam"
+
 MODULE = matching("code_module", r"[A-Z0-9]{1,20}", "a module code such as AAA")
 CODE = matching(
     "code_presentation", r"(19[89]|20\d)\d[BJ]", "a year from 1980 to 2099 with B or J, such as 2013J"
 )
 LENGTH = whole("module_presentation_length", 1, _MOST_DAYS)
 ASSESSMENT = whole("id_assessment", 0, _MOST_ID)
-TYPE = one_of("assessment_type", "TMA", "CMA", "Exam")
+TYPE = one_of("assessment_type", "TMA", "CMA", EXAM)
 DATE = optional(whole("date", -_MOST_DAYS, _MOST_DAYS))
 WEIGHT = matching(
     "weight", r"100(\.0{1,3})?|\d{1,2}(\.\d{1,3})?", "a percentage from 0 to 100, with at most 3 decimals"
