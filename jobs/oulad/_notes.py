@@ -22,6 +22,7 @@ def notes_on(folder: Folder) -> Iterator[tuple[int, str]]:
     )
     yield sum(a.date is None for a in assessments), "assessments without a date, placed on the last day"
     yield from _notes_on_what_is_required(assessments)
+    yield from _notes_on_submissions(folder)
 
 
 def _notes_on_what_is_required(assessments: list[Assessment]) -> Iterator[tuple[int, str]]:
@@ -40,6 +41,24 @@ def _notes_on_what_is_required(assessments: list[Assessment]) -> Iterator[tuple[
         sum(a.weight == 0 for a in required),
         "assessments of weight 0, required with weight 1 where no coursework has any",
     )
+
+
+def _notes_on_submissions(folder: Folder) -> Iterator[tuple[int, str]]:
+    registrations = {(r.presentation, r.student): r for r in folder.registrations}
+    submissions = [(s, registrations.get((s.assessment.presentation, s.student))) for s in folder.submissions]
+    yield sum(s.score is None for s, _ in submissions), "submissions without a score"
+    yield (
+        sum(s.banked for s, _ in submissions),
+        "submissions banked, carried over from an earlier presentation",
+    )
+    yield (
+        sum(
+            r is not None and r.withdrawn_at is not None and s.submitted_at > r.withdrawn_at
+            for s, r in submissions
+        ),
+        "submissions after their people had withdrawn, taken all the same",
+    )
+    yield sum(r is None for _, r in submissions), "submissions of people not registered in that presentation"
 
 
 def _withdrawn_before_it_began(r: Registration) -> bool:
