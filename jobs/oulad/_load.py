@@ -101,7 +101,11 @@ def _refuse_what_triggers_would(cursor: psycopg.Cursor[Any]) -> None:
 
 def _insert(cursor: psycopg.Cursor[Any], table: Table, totals: ImportTotals) -> int:
     _take(cursor, table.before, totals)
-    created = cursor.execute(table.insert).rowcount
+    created = 0
+    if table.first is not None:
+        created = cursor.execute(table.insert + " limit %s", [table.first]).rowcount
+        cursor.execute(sql.SQL("analyze {}").format(sql.Identifier(table.schema, table.name)))
+    created += cursor.execute(table.insert).rowcount
     _take(cursor, table.after, totals)
     return created
 
