@@ -16,6 +16,8 @@ private.member_email(public.memberships),
 private.require_community_admin(),
 private.custom_access_token_hook(jsonb),
 private.refuse(text, text, text),
+private.in_state(text),
+private.counted(bigint, text, text),
 private.touch_updated_at()
 from public, anon, authenticated, service_role;
 
@@ -27,7 +29,9 @@ private.signed_in_user_id(),
 private.is_super_admin(),
 private.is_community_admin(),
 private.viewer_community_ids(),
-private.refuse(text, text, text)
+private.refuse(text, text, text),
+private.in_state(text),
+private.counted(bigint, text, text)
 to anon, authenticated, service_role;
 
 grant execute on function

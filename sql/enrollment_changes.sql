@@ -9,6 +9,7 @@ as $$
 declare
     left_cohort public.cohorts;
     joined_cohort public.cohorts;
+    given text[];
 begin
     if auth.uid() is not null then
         perform private.require_community_admin();
@@ -19,6 +20,11 @@ begin
         ));
     end if;
 
+    given := private.dates_among(
+        case when new.starts_at is distinct from old.starts_at then new.starts_at end,
+        case when new.due_at is distinct from old.due_at then new.due_at end,
+        case when new.expires_at is distinct from old.expires_at then new.expires_at end
+    );
     -- Who changes to another cohort takes over its dates, but for the ones of their own.
     if new.cohort_id is distinct from old.cohort_id and new.cohort_id is not null then
         select c.* into left_cohort
@@ -40,6 +46,11 @@ begin
             new.expires_at := joined_cohort.expires_at;
         end if;
     end if;
+
+    perform private.refuse_disorder(
+        new.starts_at, new.due_at, new.expires_at, given, 'program_enrollments_dates_in_order',
+        new.cohort_id is distinct from old.cohort_id
+    );
 
     new.original_due_at := old.original_due_at;
     if new.due_at is distinct from old.due_at then

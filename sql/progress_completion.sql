@@ -118,7 +118,9 @@ begin
     perform private.note_reason('What the program asks for is done.');
     update public.program_enrollments as e
     set status = 'completed', completed_at = greatest(complete_enrollment.completed_at, e.enrolled_at)
-    where e.community_id = enrollment.community_id and e.id = enrollment.id and e.status = 'active';
+    where e.community_id = enrollment.community_id and e.id = enrollment.id and e.status = 'active'
+        -- Of one that has lapsed only the clock has not spoken yet.
+        and (e.expires_at > pg_catalog.now()) is not false;
     perform private.note_reason(noted);
 end
 $$;

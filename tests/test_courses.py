@@ -154,10 +154,8 @@ async def test_the_same_file_again_makes_no_version(api: Api, as_admin: Person) 
 
     again = await imported(api, as_admin, WRITTEN, courseId=course_id, publish=True)
     await imported(api, as_admin, WRITTEN, courseId=course_id)
-    published = await api.ask(as_admin, lifecycle("publishCourse"), id=course_id)
 
     assert again == first
-    assert published.data["publishCourse"]["version"] == {"version": 1}
     assert (await api.ask(as_admin, lifecycle("publishCourse"), id=course_id)).code == "FAILED_PRECONDITION"
 
 

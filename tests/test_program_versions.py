@@ -101,7 +101,7 @@ async def test_a_program_is_published_when_its_courses_are(api: Api, as_admin: P
     published = await api.ask(as_admin, lifecycle("publishProgram"), id=cast.UNFINISHED)
 
     assert refused.code == "FAILED_PRECONDITION"
-    assert 'The course "Last steps" is draft. Publish it first' in refused.error["message"]
+    assert 'The course "Last steps" is a draft. Publish it first' in refused.error["message"]
     assert published.data["publishProgram"]["program"]["status"] == "PUBLISHED"
 
 
