@@ -190,12 +190,20 @@ def _head(row: tuple[Any, ...]) -> Head:
 
 def read_heads(file: Path) -> list[Head]:
     """What `audit heads` printed, kept elsewhere: a JSON object a line."""
+    try:
+        lines = file.read_text().splitlines()
+    except OSError as error:
+        raise AuditError(f"The heads cannot be read from {file}: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise AuditError(
+            f"{file} is no text, so it has no heads. They are what `audit heads` prints."
+        ) from None
     heads = []
-    for number, line in enumerate(file.read_text().splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         if line.strip():
             try:
                 heads.append(Head.from_json(json.loads(line)))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 raise AuditError(
                     f"{file}, line {number}: that is no head of an audit log. It is what `audit heads` prints."
                 ) from None

@@ -24,15 +24,16 @@ from jobs.audit._heads import Head, SigningKey, last_head, store
 BATCH = 5_000
 
 _LOCK = "select pg_advisory_xact_lock(hashtextextended('audit log of ' || %s::text, 0))"
-_UNSEALED = """
+_NOT_SEALED = """
     from public.audit_entries as e
-    where e.community_id = %(community)s and e.xid < %(below)s::xid8
-        and (e.xid, e.id) > (%(upto_xid)s::xid8, %(upto_id)s)
+    where e.community_id = %(community)s and (e.xid, e.id) > (%(upto_xid)s::xid8, %(upto_id)s)
         and (
             select s.sequence from private.audit_seals as s
             where s.community_id = e.community_id and s.entry_id = e.id and s.entry_xid = e.xid
         ) is null
 """
+_UNSEALED = f"{_NOT_SEALED} and e.xid < %(below)s::xid8"
+_WAITING = f"select count(*) {_NOT_SEALED}"
 _COUNT = f"select count(*) {_UNSEALED}"
 _NEXT = f"select e.xid::text, e.id, {ENTRY_TEXT} {_UNSEALED} order by e.xid, e.id limit %(batch)s"
 # No transaction has this number, so none that is seen is above it.
@@ -58,6 +59,13 @@ def seal(
         for community in communities(connection):
             sealed += _seal_community(connection, community, key, restored, batch, progress)
     return sealed
+
+
+def count_waiting(dsn: str) -> int:
+    """How many entries are not sealed yet, those of transactions that have not ended for good among them."""
+    with connected(dsn) as connection:
+        heads = [last_head(connection, community) for community in communities(connection)]
+        return sum(int(value(connection, _WAITING, _behind(head.community, head.upto))) for head in heads)
 
 
 def _seal_community(
@@ -88,23 +96,21 @@ def _bounds(connection: Connection, head: Head, restored: bool) -> dict[str, Any
     """Which entries are next: behind the head, and below what may still be written."""
     horizon = int(value(connection, HORIZON))
     if restored:
-        return _between(head.community, (0, UUID(int=0)), _ABOVE_ALL, horizon)
+        return _behind(head.community, (0, UUID(int=0))) | _below(_ABOVE_ALL, horizon)
     if horizon < head.upto_xid:
         raise AuditError(
             f"This server's transactions ({horizon}) are behind those of the last seal ({head.upto_xid}): the "
             "database has come from a dump. Verify it, then seal once with --restored."
         )
-    return _between(head.community, head.upto, horizon, horizon)
+    return _behind(head.community, head.upto) | _below(horizon, horizon)
 
 
-def _between(community: UUID, upto: tuple[int, UUID], below: int, horizon: int) -> dict[str, Any]:
-    return {
-        "community": community,
-        "upto_xid": str(upto[0]),
-        "upto_id": upto[1],
-        "below": str(below),
-        "horizon": horizon,
-    }
+def _behind(community: UUID, upto: tuple[int, UUID]) -> dict[str, Any]:
+    return {"community": community, "upto_xid": str(upto[0]), "upto_id": upto[1]}
+
+
+def _below(xid: int, horizon: int) -> dict[str, Any]:
+    return {"below": str(xid), "horizon": horizon}
 
 
 def _append(connection: Connection, head: Head, key: SigningKey, restored: bool, batch: int) -> int:
