@@ -196,6 +196,71 @@ def test_each_row_of_an_update_has_its_own_before_and_after(database: Database) 
         assert entry["after"]["title"] == f"{entry['before']['title']} of {entry['object_id']}"
 
 
+NOTES = """
+create table public.notes (
+    community_id uuid, id uuid, n integer, status text, email text, updated_at timestamptz default now(),
+    primary key (community_id, id, n)
+);
+select private.record_changes_of('public.notes');
+"""
+NOTE_CHANGES = (
+    "update public.notes set status = 'open', email = 'a@b.test'",
+    "update public.notes set updated_at = '2026-01-01 12:00+02'",
+    "update public.notes set status = null, updated_at = '2026-01-02'",
+    "update public.notes set n = n + 1, email = 'c@d.test'",
+    "delete from public.notes",
+)
+
+
+def test_a_row_is_recorded_alike_whether_alone_or_among_others(database: Database) -> None:
+    """What one row takes goes another way than what several take. A column that is called as an alias is none."""
+    database.run(NOTES)
+    row = "('{}', '{}', 1, 'new', 'x@y.test', '2026-01-01')"
+    first, second = row.format(ALPHA, cast.DRAFT), row.format(ALPHA, cast.PUBLISHED)
+
+    def recorded(*rows: str) -> list[list[dict[str, Any]]]:
+        """Of the first row, by statement."""
+        found = []
+        for change in (f"insert into public.notes values {', '.join(rows)}", *NOTE_CHANGES):
+            before = entries(database)
+            database.run(change)
+            ours = [entry for entry in since(database, before) if entry["object_id"] == str(cast.DRAFT)]
+            own = [{**entry, "id": None, "xid": None, "occurred_at": None} for entry in ours]
+            found.append(sorted(own, key=lambda entry: str(entry["action"])))
+        return found
+
+    alone, among_others = recorded(first), recorded(first, second)
+
+    assert [[entry["action"] for entry in of_statement] for of_statement in alone] == [
+        *(["note.created"], ["note.open"], [], ["note.updated"]),
+        ["note.created", "note.deleted"],  # its key has changed
+        ["note.deleted"],
+    ]
+    assert alone == among_others
+
+
+def test_rows_of_one_statement_share_a_moment_and_have_ids_of_their_own(database: Database) -> None:
+    before = entries(database)
+
+    database.run("update public.programs set title = title || '!' where status <> 'archived'")
+
+    found = since(database, before)
+    assert len({entry["community_id"] for entry in found}) > 1
+    assert len({entry["occurred_at"] for entry in found}) == 1
+    assert len({entry["id"] for entry in found}) == len(found)
+
+
+def test_one_statement_in_two_communities_is_by_an_admin_in_one(database: Database, as_admin: Person) -> None:
+    before = entries(database)
+
+    with database.connect() as connection:
+        connection.execute("select set_config('request.jwt.claims', %s, true)", [as_admin.claims_text])
+        connection.execute("update public.programs set title = title || '!' where status <> 'archived'")
+
+    found = {(entry["community_id"], entry["acting_as"]) for entry in since(database, before)}
+    assert found == {(str(ALPHA), "community_admin"), (str(BETA), "end_user")}
+
+
 def test_by_rest_the_request_is_named_by_its_header(database: Database, as_admin: Person) -> None:
     with as_admin.transaction() as connection:
         connection.execute("""select set_config('request.headers', '{"x-request-id": "rest-7"}', true)""")
