@@ -29,9 +29,7 @@ private.signed_in_user_id(),
 private.is_super_admin(),
 private.is_community_admin(),
 private.viewer_community_ids(),
-private.refuse(text, text, text),
-private.in_state(text),
-private.counted(bigint, text, text)
+private.refuse(text, text, text)
 to anon, authenticated, service_role;
 
 grant execute on function
@@ -41,7 +39,9 @@ to anon, authenticated;
 
 grant execute on function
 private.member_email(public.memberships),
-private.require_community_admin()
+private.require_community_admin(),
+private.in_state(text),
+private.counted(bigint, text, text)
 to authenticated, service_role;
 
 grant execute on function private.custom_access_token_hook(jsonb) to supabase_auth_admin;

@@ -80,7 +80,7 @@ for each row execute function private.touch_updated_at();
 
 -- The names that clients know three dates by, of those that there are.
 create function private.dates_among(starts_at timestamptz, due_at timestamptz, expires_at timestamptz) returns text[]
-immutable
+stable
 set search_path = ''
 language plpgsql
 as $$

@@ -43,13 +43,13 @@ $$;
 
 -- Words for messages: a state as it stands behind "is", and a number of things.
 create function private.in_state(state text) returns text
-immutable
+stable
 set search_path = ''
 language sql
 as $$ select case state when 'draft' then 'a draft' else state end $$;
 
 create function private.counted(number bigint, one text, many text) returns text
-immutable
+stable
 set search_path = ''
 language sql
 as $$ select pg_catalog.concat(number, ' ', case number when 1 then one else many end) $$;

@@ -61,6 +61,7 @@ REVIEWED = {
         "restore_course(jsonb)",
         "delete_course(jsonb)",
         "discard_course_version(jsonb)",
+        "private.touch_program(uuid)",  # asks whether an admin does, and writes a time, in their community only
         # Each looks first whose progress the caller may write: nobody has a grant to write it.
         "record_progress(jsonb)",
         "override_completion(jsonb)",

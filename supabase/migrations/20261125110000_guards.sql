@@ -4,15 +4,16 @@
 set local lock_timeout = '3s';
 set local statement_timeout = '60s';
 
+-- GONE private.audit_entry
 -- Words for messages: a state as it stands behind "is", and a number of things.
 create function private.in_state(state text) returns text
-immutable
+stable
 set search_path = ''
 language sql
 as $$ select case state when 'draft' then 'a draft' else state end $$;
 
 create function private.counted(number bigint, one text, many text) returns text
-immutable
+stable
 set search_path = ''
 language sql
 as $$ select pg_catalog.concat(number, ' ', case number when 1 then one else many end) $$;
@@ -756,7 +757,7 @@ $$;
 
 -- The names that clients know three dates by, of those that there are.
 create function private.dates_among(starts_at timestamptz, due_at timestamptz, expires_at timestamptz) returns text[]
-immutable
+stable
 set search_path = ''
 language plpgsql
 as $$
@@ -1153,9 +1154,7 @@ private.refuse_disorder(timestamptz, timestamptz, timestamptz, text[], text, boo
 from public, anon, authenticated, service_role;
 grant execute on function
 private.in_state(text),
-private.counted(bigint, text, text)
-to anon, authenticated, service_role;
-grant execute on function
+private.counted(bigint, text, text),
 private.blocks_text(public.blocks[]),
 private.dates_among(timestamptz, timestamptz, timestamptz),
 private.refuse_disorder(timestamptz, timestamptz, timestamptz, text[], text, boolean)

@@ -3,6 +3,7 @@
 set local lock_timeout = '3s';
 set local statement_timeout = '60s';
 
+-- GONE private.audit_entry
 -- The reason is for the audit log, in which whoever sent the last event stands as the actor.
 create or replace function private.complete_enrollment(enrollment public.program_enrollments, completed_at timestamptz) returns void
 volatile
