@@ -80,6 +80,12 @@ using (
     )
 );
 
+-- The queue of the worker.
+
+alter table private.progress_queue enable row level security;
+alter table private.progress_queue force row level security;
+revoke all on private.progress_queue from public, anon, authenticated, service_role;
+
 revoke all on function
 public.record_progress(jsonb),
 public.override_completion(jsonb),
@@ -94,7 +100,11 @@ private.write_requirements(public.program_versions),
 private.hold_requirements(),
 private.requirement_states(public.program_enrollments),
 private.begin_course_progress(public.program_enrollments),
+private.begin_program_progress(public.program_enrollments),
 private.evaluate_enrollment(public.program_enrollments),
+private.queue_progress(uuid, uuid[]),
+private.queue_moved_enrollments(),
+private.advance_progress(),
 private.complete_enrollment(public.program_enrollments, timestamptz),
 private.enrollments_with_course(uuid, uuid, uuid[]),
 private.follow_enrollment(),
@@ -113,41 +123,29 @@ private.recount_course(uuid, uuid, uuid, integer),
 private.recompute_progress(uuid, uuid),
 private.course_state_of(public.course_progress),
 private.course_state(uuid, uuid, uuid, integer),
-private.person_asked_about(jsonb),
+private.may_see_progress(uuid, uuid),
 private.course_progress(jsonb),
-private.enrollment_progress(public.program_enrollments),
 private.program_progress(jsonb),
-private.viewer_program_progress(public.programs),
-private.courses_of_progress(private.program_progress_state),
+private.courses_of_progress(public.program_progress),
 private.courses_told(jsonb),
 private.progress_results(jsonb),
 private.next_block(private.course_progress_state),
 private.blocks_of_progress(private.course_progress_state),
-private.missing_requirements(private.program_progress_state)
+private.missing_requirements(public.program_progress)
 from public, anon, authenticated, service_role;
 grant execute on function
 public.record_progress(jsonb),
 public.override_completion(jsonb),
 public.reset_progress(jsonb),
-private.current_attempt(uuid, uuid, uuid),
-private.course_standing(uuid, uuid, uuid),
-private.version_shown(uuid, uuid, uuid),
-private.counted_course_progress(uuid, uuid, uuid, integer, integer),
-private.requirement_states(public.program_enrollments),
-private.course_state_of(public.course_progress),
-private.course_state(uuid, uuid, uuid, integer),
-private.person_asked_about(jsonb),
 private.course_progress(jsonb),
-private.enrollment_progress(public.program_enrollments),
 private.program_progress(jsonb),
-private.viewer_program_progress(public.programs),
-private.courses_of_progress(private.program_progress_state),
+private.courses_of_progress(public.program_progress),
 private.courses_told(jsonb),
 private.progress_results(jsonb),
 private.next_block(private.course_progress_state),
 private.blocks_of_progress(private.course_progress_state),
-private.missing_requirements(private.program_progress_state)
+private.missing_requirements(public.program_progress)
 to authenticated;
 
--- Counting anew is the worker's.
-grant execute on function private.recompute_progress(uuid, uuid) to gym_worker;
+-- The queue, and counting anew, are the worker's.
+grant execute on function private.advance_progress(), private.recompute_progress(uuid, uuid) to gym_worker;

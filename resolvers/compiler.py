@@ -147,12 +147,15 @@ class Writer:
         return f"coalesce((select {written} from {source}), 'null')"
 
     def _joined_row(self, selected: Selected, model: FieldModel, owner: Row) -> str:
+        if not isinstance(model.source, ToOne):
+            raise TypeError(f"{model.name} is not to-one")
         row = self.row(model.type_name)
         written = self.object(self.below(selected, model.type_name), row)
         # RLS may hide the row, whatever its foreign key says. The joins of the row itself refer to it and come after.
         owner.joins.append(f"left join {row.source} on {self.matching(model, row, owner)}")
         owner.joins.extend(row.joins)
-        return f"case when {row.alias}.id is null then 'null' else {written} end"
+        key = next(iter(model.source.keys))
+        return f"case when {row.alias}.{key} is null then 'null' else {written} end"
 
     def _latest_row(self, selected: Selected, model: FieldModel, owner: Row) -> str:
         if not isinstance(model.source, ToOne):

@@ -64,8 +64,9 @@ class Block:
         "The caller's own, in their current attempt; null before they did something.",
         block_id="id",
         course_id="course_id",
-        where="{row}.user_id = (select auth.uid()) and {row}.attempt = private.current_attempt("
-        "{row}.community_id, {row}.user_id, {row}.course_id)",
+        where="{row}.user_id = (select auth.uid()) and not exists (select from public.course_attempts as {row}_1"
+        " where {row}_1.community_id = {row}.community_id and {row}_1.user_id = {row}.user_id"
+        " and {row}_1.course_id = {row}.course_id and {row}_1.attempt > {row}.attempt)",
         latest_by="attempt",
     )
 

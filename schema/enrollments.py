@@ -12,7 +12,6 @@ from resolvers.sources import (
     changed,
     changed_rows,
     computed,
-    computed_row,
     condition,
     connection,
     equals,
@@ -83,7 +82,7 @@ class ProgramEnrollment:
         description="The first due date, once it was moved; null before."
     )
     is_overdue: bool = computed("private.is_overdue", "Open, and past its due date.")
-    progress: ProgramProgress | None = computed_row("private.enrollment_progress", "How far it is.")
+    progress: ProgramProgress | None = to_one("How far it is.", enrollment_id="id")
 
 
 # As the index program_enrollments_open_due_idx has it.

@@ -94,8 +94,11 @@ class Program:
         where="{row}.user_id = (select auth.uid())",
         latest_by="attempt",
     )
-    viewer_progress: ProgramProgress | None = computed_row(
-        "private.viewer_program_progress", "How far the caller is, in their latest enrolment."
+    viewer_progress: ProgramProgress | None = to_one(
+        "How far the caller is, in their latest enrolment.",
+        program_id="id",
+        where="{row}.user_id = (select auth.uid())",
+        latest_by="enrollment_attempt",
     )
     stats: ProgramStats | None = computed_row("private.program_stats", "For admins; null to others.")
     cohorts: list[Cohort] = to_many(

@@ -157,7 +157,7 @@ class Requirement:
     percent: float = strawberry.field(description="How far it is, 0 to 99, floored.")
 
 
-@table("private.program_progress_state", tenant=False)
+@table("public.program_progress")
 @strawberry.type(description="Where somebody stands with a program, in their latest enrolment.")
 class ProgramProgress:
     program: Annotated["Program", strawberry.lazy("schema.programs")] | None = to_one(id="program_id")
@@ -171,6 +171,7 @@ class ProgramProgress:
         "parts count, as many as it asks for. 100 only when the enrolment is completed."
     )
     completed_at: datetime | None = strawberry.field(description="Never moves once set.")
+    updated_at: datetime = strawberry.field(description="When its status or percent last changed.")
     courses: list[CourseProgress] = computed_rows(
         "private.courses_of_progress", "The courses of the enrolment's version in their order."
     )

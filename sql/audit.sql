@@ -482,7 +482,7 @@ begin
             and not c.relispartition
             and c.relname not in (
                 'audit_entries', 'audit_salts', 'audit_seals', 'audit_heads', 'progress_events', 'block_completions',
-                'course_progress', 'program_progress', 'program_requirements'
+                'course_progress', 'program_progress', 'program_requirements', 'progress_queue'
             )
         order by c.relname
     loop

@@ -47,11 +47,6 @@ begin
         end if;
     end if;
 
-    perform private.refuse_disorder(
-        new.starts_at, new.due_at, new.expires_at, given, 'program_enrollments_dates_in_order',
-        new.cohort_id is distinct from old.cohort_id
-    );
-
     new.original_due_at := old.original_due_at;
     if new.due_at is distinct from old.due_at then
         new.original_due_at := coalesce(old.original_due_at, old.due_at);
@@ -70,6 +65,10 @@ begin
             new.status := 'active';
         end if;
     end if;
+    perform private.refuse_disorder(
+        new.starts_at, new.due_at, new.expires_at, given, 'program_enrollments_dates_in_order',
+        new.cohort_id is distinct from old.cohort_id
+    );
     return new;
 end
 $$;

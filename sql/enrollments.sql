@@ -202,15 +202,15 @@ begin
         where c.community_id = new.community_id and c.program_id = new.program_id and c.id = new.cohort_id
         for share;
     end if;
-    perform private.refuse_disorder(
-        new.starts_at, new.due_at, new.expires_at, given, 'program_enrollments_dates_in_order', new.cohort_id is not null
-    );
     if new.expires_at <= pg_catalog.now() and auth.uid() is not null then
         perform private.refuse('400', 'This expiry has passed already. Give a later one.', 'expiresAt');
     end if;
     if new.status = 'active' and new.starts_at > pg_catalog.now() then
         new.status := 'pending';
     end if;
+    perform private.refuse_disorder(
+        new.starts_at, new.due_at, new.expires_at, given, 'program_enrollments_dates_in_order', new.cohort_id is not null
+    );
     return new;
 end
 $$;

@@ -138,7 +138,7 @@ declare
     program_status text;
     is_closed boolean;
 begin
-    -- As above.
+    -- Comes before the policies too.
     if tg_op = 'INSERT' and auth.uid() is not null and not private.is_community_admin() then
         perform private.require_community_admin();
     end if;

@@ -183,24 +183,34 @@ comment on column public.course_progress.earned is 'Weight times value, over the
 comment on column public.course_progress.possible is 'The weights of the required blocks.';
 comment on column public.course_progress.completed_at is 'Never moves once set, whatever becomes of the blocks.';
 
+-- Where an enrolment stands: one row each, from its beginning.
 create table public.program_progress (
     community_id uuid not null,
     enrollment_id uuid not null,
     program_id uuid not null,
     user_id uuid not null,
+    enrollment_attempt integer not null,
+    status text not null,
     percent integer not null,
+    completed_at timestamptz,
     updated_at timestamptz not null default now(),
     constraint program_progress_pkey primary key (community_id, enrollment_id),
     constraint program_progress_enrollment_exists foreign key (community_id, enrollment_id)
     references public.program_enrollments (community_id, id) on delete cascade,
-    constraint program_progress_percent_range check (percent between 0 and 100)
+    constraint program_progress_status_known
+    check (status in ('not_started', 'in_progress', 'completed', 'not_applicable')),
+    constraint program_progress_percent_range check (percent between 0 and 100),
+    constraint program_progress_percent_whole check ((percent = 100) = (status = 'completed')),
+    constraint program_progress_completed_at_known check ((status = 'completed') = (completed_at is not null))
 ) with (fillfactor = 80);
 alter table public.program_progress enable row level security;
 alter table public.program_progress alter column community_id set (n_distinct = 20);
-comment on table public.program_progress is 'How far an enrolment has come; has no row before anything was done.';
+comment on table public.program_progress is 'How far an enrolment has come.';
 comment on column public.program_progress.percent is 'Floored; 100 only when the enrolment is completed.';
 
-create index program_progress_program_idx on public.program_progress (community_id, program_id) include (percent);
+-- The percent stands by, for averages. One index for both ways: of two that begin so, the planner would take the wrong one.
+create index program_progress_program_idx
+on public.program_progress (community_id, program_id, user_id, enrollment_attempt) include (percent);
 
 -- The current attempt of somebody at a course, from 1.
 create function private.current_attempt(community uuid, person uuid, course uuid) returns integer

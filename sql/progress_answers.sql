@@ -1,4 +1,19 @@
--- What clients see of progress. These run as the caller, under the policies: learners find their own, admins everybody's.
+-- What clients see of progress. A function that is asked for each row of a list does not go through the policies of every
+-- table that it reads: it asks once whether the caller may see this person's progress, as those policies have it.
+
+create function private.may_see_progress(community uuid, person uuid) returns boolean
+stable
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return coalesce(
+        community = private.get_community_id()
+        and (person = private.signed_in_user_id() or private.is_community_admin()),
+        false
+    );
+end
+$$;
 
 create type private.course_progress_state as (
     user_id uuid,
@@ -12,15 +27,6 @@ create type private.course_progress_state as (
     possible numeric,
     percent integer,
     started_at timestamptz,
-    completed_at timestamptz
-);
-
-create type private.program_progress_state as (
-    user_id uuid,
-    program_id uuid,
-    enrollment_id uuid,
-    status text,
-    percent integer,
     completed_at timestamptz
 );
 
@@ -72,37 +78,25 @@ begin
 end
 $$;
 
--- Whom the arguments ask about, the caller by default; null when it is nobody whom the caller may see.
-create function private.person_asked_about(arguments jsonb) returns uuid
-stable
-set search_path = ''
-language plpgsql
-as $$
-begin
-    return (
-        select m.user_id
-        from public.memberships as m
-        where m.community_id = private.get_community_id()
-            and m.user_id = coalesce((arguments ->> 'user_id')::uuid, private.signed_in_user_id())
-    );
-end
-$$;
-
 create function private.course_progress(arguments jsonb) returns setof private.course_progress_state
 stable
 rows 1
+security definer -- looks past the policies, at what the caller may see by them
 set search_path = ''
 language plpgsql
 as $$
 declare
     community uuid := private.get_community_id();
-    person uuid := private.person_asked_about(arguments);
+    person uuid := coalesce((arguments ->> 'user_id')::uuid, private.signed_in_user_id());
     course uuid := (arguments ->> 'course_id')::uuid;
     in_version integer;
 begin
-    if person is null or not exists (select from public.courses as c where c.community_id = community and c.id = course) then
+    if not private.may_see_progress(community, person) or not exists (
+        select from public.memberships as m where m.community_id = community and m.user_id = person
+    ) then
         return;
     end if;
+    -- Null for a course of another community, or one that is a draft.
     in_version := private.version_shown(community, person, course);
     if in_version is not null then
         return next private.course_state(community, person, course, in_version);
@@ -110,101 +104,49 @@ begin
 end
 $$;
 
-create function private.enrollment_progress(enrollment public.program_enrollments)
-returns setof private.program_progress_state
+create function private.program_progress(arguments jsonb) returns setof public.program_progress
 stable
 rows 1
 set search_path = ''
 language plpgsql
 as $$
 declare
-    reached integer;
-begin
-    if enrollment.id is null then
-        return;
-    end if;
-    select p.percent into reached
-    from public.program_progress as p
-    where p.community_id = enrollment.community_id and p.enrollment_id = enrollment.id;
-    return next row(
-        enrollment.user_id, enrollment.program_id, enrollment.id,
-        case
-            when enrollment.status = 'completed' then 'completed'
-            when not exists (
-                select from public.program_requirements as r
-                where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
-                    and r.version = enrollment.program_version and r.kind = 'course'
-            ) then 'not_applicable'
-            when reached > 0 or exists (
-                select from public.program_requirements as r
-                join public.course_progress as p
-                    on p.community_id = r.community_id and p.user_id = enrollment.user_id and p.course_id = r.course_id
-                    and p.version = r.course_version
-                where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
-                    and r.version = enrollment.program_version and p.started_at is not null
-                    and p.attempt = private.current_attempt(p.community_id, p.user_id, p.course_id)
-            ) then 'in_progress'
-            else 'not_started'
-        end,
-        case when enrollment.status = 'completed' then 100 else coalesce(reached, 0) end,
-        enrollment.completed_at
-    )::private.program_progress_state;
-end
-$$;
-
-create function private.program_progress(arguments jsonb) returns setof private.program_progress_state
-stable
-rows 1
-set search_path = ''
-language plpgsql
-as $$
+    community uuid := private.get_community_id();
+    program uuid := (arguments ->> 'program_id')::uuid;
+    person uuid := coalesce((arguments ->> 'user_id')::uuid, private.signed_in_user_id());
 begin
     return query
     select p.*
-    from (
-        select e.*
-        from public.program_enrollments as e
-        where e.community_id = private.get_community_id()
-            and e.program_id = (arguments ->> 'program_id')::uuid
-            and e.user_id = private.person_asked_about(arguments)
-        order by e.attempt desc
-        limit 1
-    ) as e
-    cross join lateral private.enrollment_progress(e::public.program_enrollments) as p;
+    from public.program_progress as p
+    where p.community_id = community and p.program_id = program and p.user_id = person
+    order by p.enrollment_attempt desc
+    limit 1;
 end
 $$;
 
--- The caller's own in a program.
-create function private.viewer_program_progress(program public.programs) returns setof private.program_progress_state
-stable
-rows 1
-set search_path = ''
-language plpgsql
-as $$
-begin
-    return query
-    select p.* from private.program_progress(pg_catalog.jsonb_build_object('program_id', program.id)) as p;
-end
-$$;
-
-create function private.courses_of_progress(progress private.program_progress_state) returns table (
+create function private.courses_of_progress(progress public.program_progress) returns table (
     place integer, user_id uuid, course_id uuid, version integer, attempt integer, status text, done_required integer,
     total_required integer, earned numeric, possible numeric, percent integer, started_at timestamptz,
     completed_at timestamptz
 )
 stable
 rows 10
+security definer -- looks past the policies, at what the caller may see by them
 set search_path = ''
 language plpgsql
 as $$
 begin
+    if not private.may_see_progress(progress.community_id, progress.user_id) then
+        return;
+    end if;
     return query
     select a.sequence_order, s.*
     from public.program_enrollments as e
     join public.program_course_assignments as a
         on a.community_id = e.community_id and a.program_id = e.program_id and a.version = e.program_version
     cross join lateral private.course_state(e.community_id, e.user_id, a.course_id, a.course_version) as s
-    where e.community_id = private.get_community_id() and e.id = progress.enrollment_id;
+    where e.community_id = progress.community_id and e.id = progress.enrollment_id
+        and e.user_id = progress.user_id;
 end
 $$;
 
@@ -247,11 +189,14 @@ $$;
 create function private.next_block(progress private.course_progress_state) returns setof public.blocks
 stable
 rows 1
+security definer -- looks past the policies, at what the caller may see by them
 set search_path = ''
 language plpgsql
 as $$
+declare
+    community uuid := private.get_community_id();
 begin
-    if progress.completed_at is not null then
+    if progress.completed_at is not null or not private.may_see_progress(community, progress.user_id) then
         return;
     end if;
     return query
@@ -260,9 +205,8 @@ begin
     left join public.block_completions as c
         on c.community_id = b.community_id and c.user_id = progress.user_id and c.course_id = b.course_id
         and c.attempt = progress.attempt and c.block_id = b.id
-    where b.community_id = private.get_community_id() and b.course_id = progress.course_id
-        and b.version = progress.version and b.required and b.completion_mode = 'completable'
-        and (c.value = 1) is not true
+    where b.community_id = community and b.course_id = progress.course_id and b.version = progress.version
+        and b.published and b.required and b.completion_mode = 'completable' and (c.value = 1) is not true
     order by b.position
     limit 1;
 end
@@ -275,12 +219,16 @@ create function private.blocks_of_progress(progress private.course_progress_stat
 )
 stable
 rows 100
+security definer -- looks past the policies, at what the caller may see by them
 set search_path = ''
 language plpgsql
 as $$
 declare
     community uuid := private.get_community_id();
 begin
+    if not private.may_see_progress(community, progress.user_id) then
+        return;
+    end if;
     return query
     with recursive standing as (
         select
@@ -293,6 +241,7 @@ begin
             on c.community_id = b.community_id and c.user_id = progress.user_id and c.course_id = b.course_id
             and c.attempt = progress.attempt and c.block_id = b.id
         where b.community_id = community and b.course_id = progress.course_id and b.version = progress.version
+            and b.published
     ),
     inside as (
         select s.parent_id as holder, s.weight, s.value, s.started_at, s.completed_at, s.counts
@@ -335,24 +284,25 @@ $$;
 
 -- Why a program is not complete: what of it is not met, in reading order. Of what is met, nothing; and no "all of these",
 -- of which each part stands for itself.
-create function private.missing_requirements(progress private.program_progress_state) returns table (
+create function private.missing_requirements(progress public.program_progress) returns table (
     place integer, kind text, course_id uuid, group_name text, needed integer, done integer, percent integer,
     description text
 )
 stable
 rows 5
+security definer -- looks past the policies, at what the caller may see by them
 set search_path = ''
 language plpgsql
 as $$
 declare
     enrollment public.program_enrollments;
 begin
-    if progress.status = 'completed' then
+    if progress.status = 'completed' or not private.may_see_progress(progress.community_id, progress.user_id) then
         return;
     end if;
     select e.* into enrollment
     from public.program_enrollments as e
-    where e.community_id = private.get_community_id() and e.id = progress.enrollment_id;
+    where e.community_id = progress.community_id and e.id = progress.enrollment_id and e.user_id = progress.user_id;
     return query
     with states as (
         select s.* from private.requirement_states(enrollment) as s

@@ -59,6 +59,97 @@ begin
 end
 $$;
 
+-- Enrolments whose progress is to be looked at again, because something around them has changed: their version, or what
+-- held them up. The worker does it, one at a time; until then they show what they showed before.
+create table private.progress_queue (
+    community_id uuid not null,
+    enrollment_id uuid not null,
+    queued_at timestamptz not null default now(),
+    constraint progress_queue_pkey primary key (community_id, enrollment_id),
+    constraint progress_queue_enrollment_exists foreign key (community_id, enrollment_id)
+    references public.program_enrollments (community_id, id) on delete cascade
+);
+alter table private.progress_queue enable row level security;
+alter table private.progress_queue alter column community_id set (n_distinct = 20);
+comment on table private.progress_queue is 'Enrolments whose progress is to be looked at again, each once.';
+
+create index progress_queue_queued_at_idx on private.progress_queue (community_id, queued_at);
+
+create function private.queue_progress(community uuid, enrollments uuid[]) returns void
+volatile
+set search_path = ''
+language plpgsql
+as $$
+begin
+    insert into private.progress_queue (community_id, enrollment_id)
+    select community, e from pg_catalog.unnest(enrollments) as e
+    order by e
+    on conflict on constraint progress_queue_pkey do nothing;
+end
+$$;
+
+create function private.queue_moved_enrollments() returns trigger
+volatile
+security definer -- clients have no rights on the queue; of the enrolments that were moved only
+set search_path = ''
+language plpgsql
+as $$
+begin
+    insert into private.progress_queue (community_id, enrollment_id)
+    select n.community_id, n.id
+    from new_rows as n
+    join old_rows as o on o.community_id = n.community_id and o.id = n.id
+    where o.program_version <> n.program_version
+    order by n.id
+    on conflict on constraint progress_queue_pkey do nothing;
+    return null;
+end
+$$;
+
+create trigger program_enrollments_queue_moved after update on public.program_enrollments
+referencing old table as old_rows new table as new_rows
+for each statement execute function private.queue_moved_enrollments();
+
+-- Looks at the oldest of the queue, if there is one; says whether there was. Harmless at any moment, and beside another
+-- one. One at a time, so that whoever records for the same person waits for a few milliseconds at the most.
+create function private.advance_progress() returns boolean
+volatile
+security definer -- for all communities; called by the worker, never by a client
+set search_path = ''
+language plpgsql
+as $$
+declare
+    queued private.progress_queue;
+    enrollment public.program_enrollments;
+begin
+    select q.* into queued
+    from public.communities as c
+    cross join lateral (
+        select q.* from private.progress_queue as q where q.community_id = c.id order by q.queued_at limit 1
+    ) as q
+    order by q.queued_at
+    limit 1;
+    if not found then
+        return false;
+    end if;
+    -- First the learner, as everybody does who writes progress; whoever was faster has taken it out meanwhile.
+    select e.* into enrollment
+    from public.program_enrollments as e
+    where e.community_id = queued.community_id and e.id = queued.enrollment_id;
+    perform private.lock_learners(queued.community_id, array[enrollment.user_id]);
+    delete from private.progress_queue as q
+    where q.community_id = queued.community_id and q.enrollment_id = queued.enrollment_id;
+    if found then
+        select e.* into enrollment
+        from public.program_enrollments as e
+        where e.community_id = queued.community_id and e.id = queued.enrollment_id;
+        perform private.begin_course_progress(enrollment);
+        perform private.evaluate_enrollment(enrollment);
+    end if;
+    return true;
+end
+$$;
+
 -- Writes down how far an enrolment is, and completes it when it is active and its version asks for nothing more.
 create function private.evaluate_enrollment(enrollment public.program_enrollments) returns void
 volatile
@@ -68,20 +159,24 @@ as $$
 declare
     root record;
 begin
-    select s.met, s.share, s.completed_at into root
+    select s.met, s.share, s.started, s.completed_at, s.needed into root
     from private.requirement_states(enrollment) as s
     where s.node = 0;
+    update public.program_progress as p
+    set status = now_at.status, percent = now_at.percent, updated_at = pg_catalog.now()
+    from (
+        select
+            case
+                when root.needed is null or root.needed = 0 then 'not_applicable'
+                when root.started then 'in_progress'
+                else 'not_started'
+            end as status,
+            least(pg_catalog.floor(coalesce(root.share, 0) * 100), 99) as percent
+    ) as now_at
+    where p.community_id = enrollment.community_id and p.enrollment_id = enrollment.id and p.status <> 'completed'
+        and (p.status, p.percent) is distinct from (now_at.status, now_at.percent);
     -- With no course completed there is nothing to complete: a program that asks for nothing stays open.
-    root.met := coalesce(root.met and root.completed_at is not null, false);
-    insert into public.program_progress as p (community_id, enrollment_id, program_id, user_id, percent)
-    values (
-        enrollment.community_id, enrollment.id, enrollment.program_id, enrollment.user_id,
-        least(pg_catalog.floor(coalesce(root.share, 0) * 100), 99)
-    )
-    on conflict on constraint program_progress_pkey do update
-    set percent = excluded.percent, updated_at = pg_catalog.now()
-    where p.percent <> excluded.percent;
-    if root.met and enrollment.status = 'active' then
+    if root.met and root.completed_at is not null and enrollment.status = 'active' then
         perform private.complete_enrollment(enrollment, root.completed_at);
     end if;
 end
@@ -95,10 +190,9 @@ set search_path = ''
 language plpgsql
 as $$
 begin
-    insert into public.program_progress as p (community_id, enrollment_id, program_id, user_id, percent)
-    values (new.community_id, new.id, new.program_id, new.user_id, 100)
-    on conflict on constraint program_progress_pkey do update
-    set percent = 100, updated_at = pg_catalog.now();
+    update public.program_progress as p
+    set status = 'completed', percent = 100, completed_at = new.completed_at, updated_at = pg_catalog.now()
+    where p.community_id = new.community_id and p.enrollment_id = new.id;
     return null;
 end
 $$;
@@ -115,6 +209,14 @@ as $$
 declare
     noted text := pg_catalog.current_setting('gym.reason', true);
 begin
+    -- Whoever changes the enrolment right now may be waiting for this learner: then it is left to the worker.
+    perform from public.program_enrollments as e
+    where e.community_id = enrollment.community_id and e.id = enrollment.id
+    for no key update skip locked;
+    if not found then
+        perform private.queue_progress(enrollment.community_id, array[enrollment.id]);
+        return;
+    end if;
     perform private.note_reason('What the program asks for is done.');
     update public.program_enrollments as e
     set status = 'completed', completed_at = greatest(complete_enrollment.completed_at, e.enrolled_at)
@@ -147,6 +249,32 @@ begin
 end
 $$;
 
+create function private.begin_program_progress(enrollment public.program_enrollments) returns void
+volatile
+set search_path = ''
+language plpgsql
+as $$
+begin
+    insert into public.program_progress (
+        community_id, enrollment_id, program_id, user_id, enrollment_attempt, status, percent, completed_at
+    )
+    values (
+        enrollment.community_id, enrollment.id, enrollment.program_id, enrollment.user_id, enrollment.attempt,
+        case
+            when enrollment.status = 'completed' then 'completed'
+            when exists (
+                select from public.program_requirements as r
+                where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
+                    and r.version = enrollment.program_version and r.kind = 'course'
+            ) then 'not_started'
+            else 'not_applicable'
+        end,
+        case when enrollment.status = 'completed' then 100 else 0 end,
+        case when enrollment.status = 'completed' then enrollment.completed_at end
+    );
+end
+$$;
+
 -- Who enrols may have done some of it already, and who resumes all of it. Whoever has completed the program before
 -- begins anew: further attempts at its courses, but for those that another open enrolment asks for.
 create function private.follow_enrollment() returns trigger
@@ -156,6 +284,11 @@ set search_path = ''
 language plpgsql
 as $$
 begin
+    -- What somebody records at the same moment is seen here, or this enrolment there.
+    perform private.lock_learners(new.community_id, array[new.user_id]);
+    if tg_op = 'INSERT' then
+        perform private.begin_program_progress(new);
+    end if;
     if tg_op = 'INSERT' and new.attempt > 1 and exists (
         select from public.program_enrollments as e
         where e.community_id = new.community_id and e.program_id = new.program_id and e.user_id = new.user_id

@@ -130,7 +130,7 @@ begin
             ) as a on true
         )
         select row(
-            l.place, l.user_id, l.event_id, l.course, l.block_id,
+            l.place, l.user_id, l.event_id, case when l.completion_mode is not null then l.course end, l.block_id,
             coalesce(l.attempt, l.attempt_then, 1), l.value, l.score, l.correct, l.data, l.occurred_at, l.counts_at,
             case when p.problem is null then 'accepted' else 'rejected' end,
             coalesce(p.problem, case

@@ -24,7 +24,8 @@ create table public.program_requirements (
 alter table public.program_requirements enable row level security;
 alter table public.program_requirements alter column community_id set (n_distinct = 20);
 comment on table public.program_requirements is 'When a version of a program is complete, as a tree: its criteria, spelt out.';
-comment on column public.program_requirements.needed is 'How many of its parts make it met; 1 for a course.';
+comment on column public.program_requirements.needed is
+'How many of its parts make it met; of a course 1, or 0 when it has no required blocks.';
 
 -- The nodes of a version's criteria, as the table has them but for their courses.
 create function private.requirement_nodes(version public.program_versions)
@@ -113,6 +114,11 @@ begin
         version.community_id, version.program_id, version.version, n.node, n.parent, n.kind,
         case
             when n.kind = 'all' then (select count(*) from nodes as below where below.parent = n.node)
+            when n.kind = 'course' and not exists (
+                select from public.blocks as b
+                where b.community_id = version.community_id and b.course_id = n.course_id
+                    and b.version = a.course_version and b.required and b.completion_mode = 'completable'
+            ) then 0
             else n.needed
         end,
         n.course_id, a.course_version, n.group_name
@@ -143,7 +149,7 @@ execute function private.hold_requirements();
 -- mean of the best parts, as many as are needed. A course without required blocks asks for nothing.
 create function private.requirement_states(enrollment public.program_enrollments) returns table (
     node integer, parent integer, kind text, needed integer, course_id uuid, group_name text,
-    met boolean, share numeric, completed_at timestamptz
+    met boolean, share numeric, started boolean, completed_at timestamptz
 )
 stable
 rows 10
@@ -155,20 +161,22 @@ declare
     parents integer[];
     mets boolean[];
     shares numeric[];
+    starts boolean[];
     moments timestamptz[];
     inner_node record;
     part record;
 begin
     select
         pg_catalog.array_agg(r.node), pg_catalog.array_agg(r.parent),
-        pg_catalog.array_agg(p.completed_at is not null or p.total_required = 0),
+        pg_catalog.array_agg(p.completed_at is not null or r.needed = 0),
         pg_catalog.array_agg(case
-            when p.completed_at is not null or p.total_required = 0 then 1
+            when p.completed_at is not null or r.needed = 0 then 1
             when p.possible > 0 then p.earned / p.possible
             else 0
         end),
+        pg_catalog.array_agg(p.started_at is not null),
         pg_catalog.array_agg(p.completed_at)
-    into nodes, parents, mets, shares, moments
+    into nodes, parents, mets, shares, starts, moments
     from public.program_requirements as r
     left join lateral (
         select s.*
@@ -192,7 +200,12 @@ begin
         select
             count(*) filter (where best.met) >= inner_node.needed as met,
             coalesce(pg_catalog.sum(best.share), 0) / greatest(inner_node.needed, 1) as share,
-            max(best.completed_at) as completed_at
+            max(best.completed_at) as completed_at,
+            (
+                select coalesce(pg_catalog.bool_or(below.started), false)
+                from unnest(parents, starts) as below (parent, started)
+                where below.parent = inner_node.node
+            ) as started
         into part
         from (
             select below.met, below.share, below.completed_at
@@ -205,12 +218,14 @@ begin
         parents := parents || inner_node.parent;
         mets := mets || part.met;
         shares := shares || part.share;
+        starts := starts || part.started;
         moments := moments || part.completed_at;
     end loop;
 
     return query
-    select r.node, r.parent, r.kind, r.needed, r.course_id, r.group_name, coalesce(s.met, false), s.share, s.completed_at
-    from unnest(nodes, mets, shares, moments) as s (node, met, share, completed_at)
+    select r.node, r.parent, r.kind, r.needed, r.course_id, r.group_name,
+        coalesce(s.met, false), s.share, s.started, s.completed_at
+    from unnest(nodes, mets, shares, starts, moments) as s (node, met, share, started, completed_at)
     join public.program_requirements as r
         on r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
         and r.version = enrollment.program_version and r.node = s.node;

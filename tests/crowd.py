@@ -22,6 +22,7 @@ def _key(kind: str, number: int) -> UUID:
 # Published, with 600 people in it and the learner; and one of its courses. The other two courses are in no program.
 PROGRAM = _key("program", 100_877)
 COURSE = _key("course", 100_010)
+BLOCK = _key("block", 1_000_101)
 DRAFT_COURSE = _key("course", 100_901)
 ARCHIVED_COURSE = _key("course", 100_902)
 # A member of Alpha's; an invitation of Alpha's, and the learner's to Beta.
@@ -99,8 +100,10 @@ select
     case when published and version = 1 then md5(id::text) || md5(version::text) end
 from course, generate_series(1, case when published then 2 else 1 end) as version;
 
-insert into public.blocks (community_id, course_id, version, published, kind, title, position)
-select community_id, id, version, published and version = 1, 'page', 'Page ' || place_in, place_in
+insert into public.blocks (id, community_id, course_id, version, published, kind, title, position)
+select
+    pg_temp.key('block', (place * 100000 + n) * 10 + place_in), community_id, id, version, published and version = 1,
+    'page', 'Page ' || place_in, place_in
 from course, generate_series(1, case when published then 2 else 1 end) as version, generate_series(1, 6) as place_in;
 
 insert into public.courses (id, community_id, title, status)
@@ -206,6 +209,59 @@ from program
 where place = 1 and mod(n, 15) = 7;
 """
 
+# Everybody who is enrolled has done two of six blocks in two courses of the program; many have done all of one.
+_PROGRESS = """
+insert into public.program_requirements (
+    community_id, program_id, version, node, parent, kind, needed, course_id, course_version, group_name
+)
+select community_id, program_id, 1, 0, null::integer, 'all', 2, null::uuid, null::integer, null::text
+from public.program_versions where published_at is not null
+union all
+select g.community_id, g.program_id, 1, right(g.name, 1)::integer, 0, 'group', 1, null, null, g.name
+from public.program_course_groups as g join public.program_versions as v using (community_id, program_id, version)
+where v.published_at is not null and g.name like 'Group _'
+union all
+select a.community_id, a.program_id, 1, 2 + a.sequence_order, right(a.group_name, 1)::integer, 'course', 1, a.course_id,
+    a.course_version, null
+from public.program_course_assignments as a
+join public.program_versions as v using (community_id, program_id, version)
+where v.published_at is not null and a.group_name like 'Group _'
+on conflict do nothing;
+
+insert into public.block_completions (
+    community_id, user_id, course_id, block_id, attempt, earned_value, earned_at, event_count, started_at, created_at
+)
+select
+    e.community_id, e.user_id, b.course_id, b.id, 1, case when b.position = 1 then 1 else 0.5 end,
+    case when b.position = 1 then e.enrolled_at end, 1, e.enrolled_at, e.enrolled_at + b.position * interval '1 hour'
+from public.program_enrollments as e
+join public.program_course_assignments as a
+    on a.community_id = e.community_id and a.program_id = e.program_id and a.version = e.program_version
+    and a.sequence_order <= 2
+join public.blocks as b
+    on b.community_id = a.community_id and b.course_id = a.course_id and b.version = a.course_version
+    and b.position <= 2
+on conflict do nothing;
+
+insert into public.course_progress (
+    community_id, user_id, course_id, version, attempt, done_required, total_required, earned, possible, started_at
+)
+select community_id, user_id, course_id, 1, 1, 1, 6, 1.5, 6, min(started_at)
+from public.block_completions
+where attempt = 1 and earned_at is not null
+group by community_id, user_id, course_id
+on conflict do nothing;
+
+insert into public.program_progress (
+    community_id, enrollment_id, program_id, user_id, enrollment_attempt, status, percent, completed_at
+)
+select
+    community_id, id, program_id, user_id, attempt, case status when 'completed' then status else 'in_progress' end,
+    case status when 'completed' then 100 else 25 end, completed_at
+from public.program_enrollments
+on conflict do nothing;
+"""
+
 # Thirty entries a program; of each fifth program one that is about PROGRAM, and of one request.
 _AUDIT = """
 insert into public.audit_entries (
@@ -235,7 +291,7 @@ def fill(database: Database) -> None:
         "program": PROGRAM,
         "request": REQUEST,
     }
-    parts = (_PLACES, _MEMBERS, _INVITATIONS, _COURSES, _PROGRAMS, _COHORTS, _ENROLLMENTS, _AUDIT)
+    parts = (_PLACES, _MEMBERS, _INVITATIONS, _COURSES, _PROGRAMS, _COHORTS, _ENROLLMENTS, _PROGRESS, _AUDIT)
     with psycopg.connect(database.dsn("supabase_admin"), autocommit=True) as connection:
         with connection.transaction():
             connection.execute("set local session_replication_role = replica")

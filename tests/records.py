@@ -336,9 +336,9 @@ _PROGRESS = (
     ),
     (
         "public.program_progress",
-        "(community_id, enrollment_id, program_id, user_id, percent) "
-        "values ('{alpha}', '{enrollment}', '{program}', '{user}', 100)",
-        "percent = 100",
+        "(community_id, enrollment_id, program_id, user_id, enrollment_attempt, status, percent, completed_at) "
+        "values ('{alpha}', '{enrollment}', '{program}', '{user}', 9, 'completed', 100, now())",
+        "updated_at = now()",
     ),
 )
 
@@ -355,6 +355,12 @@ def _program_requirements() -> list[Record]:
         )
         for state, program in (("a published", PUBLISHED), ("an archived", ARCHIVED_UNSEEN))
     ]
+
+
+def _progress_queue() -> list[Record]:
+    insert = f"(community_id, enrollment_id) values ('{ALPHA}', '{ENROLLMENT}')"
+    found = f"enrollment_id = '{KEPT_ENROLLMENT}'"
+    return [Record("private.progress_queue", "any", found, insert, "queued_at = now()")]
 
 
 RECORDS = (
@@ -378,4 +384,5 @@ RECORDS = (
     *_cohorts(),
     *_progress(),
     *_program_requirements(),
+    *_progress_queue(),
 )

@@ -233,6 +233,8 @@ def _progress(connection: psycopg.Connection) -> None:
         _insert(
             connection, "public.course_attempts", "community_id, user_id, course_id, attempt, reason", attempt
         )
+    queued = [(ALPHA, cast.KEPT_ENROLLMENT)]
+    _insert(connection, "private.progress_queue", "community_id, enrollment_id", queued)
 
 
 def _as(connection: psycopg.Connection, somebody: Character, function: str, given: dict[str, Any]) -> None:

@@ -8,6 +8,8 @@ TENANT_TABLES = (
     *("memberships", "invitations", "courses", "course_versions", "block_identities", "blocks"),
     *("programs", "program_course_assignments", "program_enrollments", "cohorts"),
     *("program_versions", "program_course_groups"),
+    *("progress_events", "block_completions", "completion_overrides", "course_attempts"),
+    *("course_progress", "program_progress", "program_requirements"),
     "audit_entries",
 )
 SEEN = " union all ".join(f"select '{table}', community_id from public.{table}" for table in TENANT_TABLES)

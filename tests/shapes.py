@@ -29,7 +29,11 @@ INNER_FIRST = 10
 
 IDS = {"program": crowd.PROGRAM, "course": crowd.COURSE, "exportCourse": crowd.COURSE}
 # Of root fields that a function answers.
-ARGUMENTS = {"previewMove": {"programId": f'"{cast.RENEWED}"', "fromVersion": "1"}}
+ARGUMENTS = {
+    "previewMove": {"programId": f'"{cast.RENEWED}"', "fromVersion": "1"},
+    "programProgress": {"programId": f'"{crowd.PROGRAM}"', "userId": f'"{cast.LEARNER.id}"'},
+    "courseProgress": {"courseId": f'"{crowd.COURSE}"', "userId": f'"{cast.LEARNER.id}"'},
+}
 # What many rows of Alpha have, and what few or none have, where the values are not listed by an enum.
 FREQUENT: Mapping[str, Any] = {
     "search": "e",
@@ -45,6 +49,10 @@ FREQUENT: Mapping[str, Any] = {
     "cohortId": crowd.COHORT,
     "overdue": False,
     "dueBefore": "2100-01-01T00:00:00Z",
+    "courseId": crowd.COURSE,
+    "blockId": crowd.BLOCK,
+    "attempt": 1,
+    "completed": True,
 }
 RARE: Mapping[str, Any] = {
     "search": "no such text",
@@ -60,6 +68,10 @@ RARE: Mapping[str, Any] = {
     "cohortId": cast.OPEN_COHORT,
     "overdue": True,
     "dueBefore": "2020-01-01T00:00:00Z",
+    "courseId": cast.COURSE,
+    "blockId": cast.BLOCKS[1],
+    "attempt": 7,
+    "completed": False,
 }
 
 PAGE = "edges { cursor node { %s } } pageInfo { startCursor endCursor }"

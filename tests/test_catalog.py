@@ -62,6 +62,12 @@ REVIEWED = {
         "delete_course(jsonb)",
         "discard_course_version(jsonb)",
         "private.touch_program(uuid)",  # asks whether an admin does, and writes a time, in their community only
+        # Each asks first whether the caller may see this person's progress.
+        "private.course_progress(jsonb)",
+        "private.courses_of_progress(program_progress)",
+        "private.missing_requirements(program_progress)",
+        "private.next_block(private.course_progress_state)",
+        "private.blocks_of_progress(private.course_progress_state)",
         # Each looks first whose progress the caller may write: nobody has a grant to write it.
         "record_progress(jsonb)",
         "override_completion(jsonb)",

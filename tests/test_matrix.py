@@ -79,6 +79,8 @@ REFUSED_TO_ALL = {
     ("private.audit_heads", "any", "update"),
     ("private.audit_heads", "any", "delete"),
     ("public.cohorts", "the learner's", "delete"),  # there are enrolments in it
+    ("public.program_progress", "the learner's", "insert"),  # each enrolment has its row
+    ("public.program_progress", "a peer's", "insert"),
     ("public.progress_events", "the learner's", "update"),  # append-only, as the next ones are
     ("public.progress_events", "the learner's", "delete"),
     ("public.progress_events", "a peer's", "update"),

@@ -29,12 +29,13 @@ OWN_AMONG_ALL = {
     "members": "memberships",
     "invitations": "invitations",  # of which a learner sees none
     "cohorts": "cohorts",
+    "blockCompletions": "block_completions",
 }
 # Nor is there an index for "those one belongs to, or all for super admins", and there are not many communities.
 COMMUNITIES = "communities"
-# No index leads to a state, a role or a part of a title. Where few rows have it, a page of them goes through the list;
-# an index for each would cost more, at every write.
-UNINDEXED = {"status", "role", "search"}
+# No index leads to a state, a role or a part of a title, nor to all that people did in a course or with a block. Where
+# few rows have it, a page of them goes through the list; an index for each would cost more, at every write.
+UNINDEXED = {"status", "role", "search", "attempt", "courseId", "blockId"}
 # An index leads to what is due before some moment. Made for any moment, a plan goes by it, and sorts all that it finds.
 SORTED = {"dueBefore"}
 # Two indexes lead to one person, one cohort or what is overdue in one program. The planner takes them for equally good,
@@ -48,6 +49,10 @@ COMPUTED = {
     "private.block_count": 6,
     "private.audit_entry_is_sealed": 6,
     "private.is_overdue": 0,
+    "private.courses_of_progress": 6,
+    "private.missing_requirements": 6,
+    "private.next_block": 6,
+    "private.blocks_of_progress": 6,
 }
 # Who sees a program sees its courses: the program is looked up by its primary key for each of them.
 LOOKED_UP_BY_POLICIES = {"programs_pkey"}
@@ -98,6 +103,14 @@ MUTATIONS: Mapping[str, Any] = {
     "createCohort": {"programId": crowd.PROGRAM, "name": "New"},
     "updateCohort": {"id": crowd.COHORT, "name": "Newer"},
     "deleteCohort": {"id": cast.EMPTY_COHORT},
+    "recordProgress": {
+        "events": [
+            {"eventId": cast.MOVE, "blockId": crowd.BLOCK, "occurredAt": "2026-11-01T09:00:00Z"},
+            {"eventId": cast.COURSE, "blockId": cast.BLOCKS[1], "occurredAt": "2026-11-01T09:00:00Z"},
+        ]
+    },
+    "overrideCompletion": {"userId": cast.LEARNER.id, "blockId": crowd.BLOCK, "reason": "By hand"},
+    "resetProgress": {"userId": cast.LEARNER.id, "courseId": cast.COURSE, "reason": "Again"},
 }
 # Those that others carry out than admins and super admins.
 CARRIED_OUT_BY = {
@@ -108,6 +121,7 @@ CARRIED_OUT_BY = {
     "declineInvitation": ("learner",),
     "enroll": tuple(PEOPLE),
     "withdrawEnrollment": tuple(PEOPLE),
+    "recordProgress": tuple(PEOPLE),
 }
 
 

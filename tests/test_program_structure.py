@@ -274,3 +274,15 @@ async def test_a_list_of_two_hundred_courses_is_assigned(
     )
 
     assert len(reply.data["assignCourses"]["program"]["courseAssignments"]) == 200
+
+
+async def test_a_draft_has_changed_when_its_courses_have(api: Api, as_admin: Person) -> None:
+    """Its version stays the same, so that this is what two admins notice each other by."""
+
+    async def assigned(*courses: dict[str, Any]) -> str:
+        reply = await assign(api, as_admin, cast.DRAFT, *courses)
+        return str(reply.data["assignCourses"]["program"]["updatedAt"])
+
+    times = [await assigned(course(ONE)), await assigned(course(ONE)), await assigned(course(TWO))]
+
+    assert times[0] == times[1] < times[2]

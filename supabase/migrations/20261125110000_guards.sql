@@ -4,7 +4,6 @@
 set local lock_timeout = '3s';
 set local statement_timeout = '60s';
 
--- GONE private.audit_entry
 -- Words for messages: a state as it stands behind "is", and a number of things.
 create function private.in_state(state text) returns text
 stable
@@ -421,7 +420,7 @@ declare
     program_status text;
     is_closed boolean;
 begin
-    -- As above.
+    -- Comes before the policies too.
     if tg_op = 'INSERT' and auth.uid() is not null and not private.is_community_admin() then
         perform private.require_community_admin();
     end if;
@@ -879,15 +878,15 @@ begin
         where c.community_id = new.community_id and c.program_id = new.program_id and c.id = new.cohort_id
         for share;
     end if;
-    perform private.refuse_disorder(
-        new.starts_at, new.due_at, new.expires_at, given, 'program_enrollments_dates_in_order', new.cohort_id is not null
-    );
     if new.expires_at <= pg_catalog.now() and auth.uid() is not null then
         perform private.refuse('400', 'This expiry has passed already. Give a later one.', 'expiresAt');
     end if;
     if new.status = 'active' and new.starts_at > pg_catalog.now() then
         new.status := 'pending';
     end if;
+    perform private.refuse_disorder(
+        new.starts_at, new.due_at, new.expires_at, given, 'program_enrollments_dates_in_order', new.cohort_id is not null
+    );
     return new;
 end
 $$;
@@ -1030,11 +1029,6 @@ begin
         end if;
     end if;
 
-    perform private.refuse_disorder(
-        new.starts_at, new.due_at, new.expires_at, given, 'program_enrollments_dates_in_order',
-        new.cohort_id is distinct from old.cohort_id
-    );
-
     new.original_due_at := old.original_due_at;
     if new.due_at is distinct from old.due_at then
         new.original_due_at := coalesce(old.original_due_at, old.due_at);
@@ -1053,6 +1047,10 @@ begin
             new.status := 'active';
         end if;
     end if;
+    perform private.refuse_disorder(
+        new.starts_at, new.due_at, new.expires_at, given, 'program_enrollments_dates_in_order',
+        new.cohort_id is distinct from old.cohort_id
+    );
     return new;
 end
 $$;

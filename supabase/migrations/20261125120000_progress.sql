@@ -188,24 +188,34 @@ comment on column public.course_progress.earned is 'Weight times value, over the
 comment on column public.course_progress.possible is 'The weights of the required blocks.';
 comment on column public.course_progress.completed_at is 'Never moves once set, whatever becomes of the blocks.';
 
+-- Where an enrolment stands: one row each, from its beginning.
 create table public.program_progress (
     community_id uuid not null,
     enrollment_id uuid not null,
     program_id uuid not null,
     user_id uuid not null,
+    enrollment_attempt integer not null,
+    status text not null,
     percent integer not null,
+    completed_at timestamptz,
     updated_at timestamptz not null default now(),
     constraint program_progress_pkey primary key (community_id, enrollment_id),
     constraint program_progress_enrollment_exists foreign key (community_id, enrollment_id)
     references public.program_enrollments (community_id, id) on delete cascade,
-    constraint program_progress_percent_range check (percent between 0 and 100)
+    constraint program_progress_status_known
+    check (status in ('not_started', 'in_progress', 'completed', 'not_applicable')),
+    constraint program_progress_percent_range check (percent between 0 and 100),
+    constraint program_progress_percent_whole check ((percent = 100) = (status = 'completed')),
+    constraint program_progress_completed_at_known check ((status = 'completed') = (completed_at is not null))
 ) with (fillfactor = 80);
 alter table public.program_progress enable row level security;
 alter table public.program_progress alter column community_id set (n_distinct = 20);
-comment on table public.program_progress is 'How far an enrolment has come; has no row before anything was done.';
+comment on table public.program_progress is 'How far an enrolment has come.';
 comment on column public.program_progress.percent is 'Floored; 100 only when the enrolment is completed.';
 
-create index program_progress_program_idx on public.program_progress (community_id, program_id) include (percent);
+-- The percent stands by, for averages. One index for both ways: of two that begin so, the planner would take the wrong one.
+create index program_progress_program_idx
+on public.program_progress (community_id, program_id, user_id, enrollment_attempt) include (percent);
 
 -- The current attempt of somebody at a course, from 1.
 create function private.current_attempt(community uuid, person uuid, course uuid) returns integer
@@ -327,7 +337,8 @@ create table public.program_requirements (
 alter table public.program_requirements enable row level security;
 alter table public.program_requirements alter column community_id set (n_distinct = 20);
 comment on table public.program_requirements is 'When a version of a program is complete, as a tree: its criteria, spelt out.';
-comment on column public.program_requirements.needed is 'How many of its parts make it met; 1 for a course.';
+comment on column public.program_requirements.needed is
+'How many of its parts make it met; of a course 1, or 0 when it has no required blocks.';
 
 -- The nodes of a version's criteria, as the table has them but for their courses.
 create function private.requirement_nodes(version public.program_versions)
@@ -416,6 +427,11 @@ begin
         version.community_id, version.program_id, version.version, n.node, n.parent, n.kind,
         case
             when n.kind = 'all' then (select count(*) from nodes as below where below.parent = n.node)
+            when n.kind = 'course' and not exists (
+                select from public.blocks as b
+                where b.community_id = version.community_id and b.course_id = n.course_id
+                    and b.version = a.course_version and b.required and b.completion_mode = 'completable'
+            ) then 0
             else n.needed
         end,
         n.course_id, a.course_version, n.group_name
@@ -446,7 +462,7 @@ execute function private.hold_requirements();
 -- mean of the best parts, as many as are needed. A course without required blocks asks for nothing.
 create function private.requirement_states(enrollment public.program_enrollments) returns table (
     node integer, parent integer, kind text, needed integer, course_id uuid, group_name text,
-    met boolean, share numeric, completed_at timestamptz
+    met boolean, share numeric, started boolean, completed_at timestamptz
 )
 stable
 rows 10
@@ -458,20 +474,22 @@ declare
     parents integer[];
     mets boolean[];
     shares numeric[];
+    starts boolean[];
     moments timestamptz[];
     inner_node record;
     part record;
 begin
     select
         pg_catalog.array_agg(r.node), pg_catalog.array_agg(r.parent),
-        pg_catalog.array_agg(p.completed_at is not null or p.total_required = 0),
+        pg_catalog.array_agg(p.completed_at is not null or r.needed = 0),
         pg_catalog.array_agg(case
-            when p.completed_at is not null or p.total_required = 0 then 1
+            when p.completed_at is not null or r.needed = 0 then 1
             when p.possible > 0 then p.earned / p.possible
             else 0
         end),
+        pg_catalog.array_agg(p.started_at is not null),
         pg_catalog.array_agg(p.completed_at)
-    into nodes, parents, mets, shares, moments
+    into nodes, parents, mets, shares, starts, moments
     from public.program_requirements as r
     left join lateral (
         select s.*
@@ -495,7 +513,12 @@ begin
         select
             count(*) filter (where best.met) >= inner_node.needed as met,
             coalesce(pg_catalog.sum(best.share), 0) / greatest(inner_node.needed, 1) as share,
-            max(best.completed_at) as completed_at
+            max(best.completed_at) as completed_at,
+            (
+                select coalesce(pg_catalog.bool_or(below.started), false)
+                from unnest(parents, starts) as below (parent, started)
+                where below.parent = inner_node.node
+            ) as started
         into part
         from (
             select below.met, below.share, below.completed_at
@@ -508,12 +531,14 @@ begin
         parents := parents || inner_node.parent;
         mets := mets || part.met;
         shares := shares || part.share;
+        starts := starts || part.started;
         moments := moments || part.completed_at;
     end loop;
 
     return query
-    select r.node, r.parent, r.kind, r.needed, r.course_id, r.group_name, coalesce(s.met, false), s.share, s.completed_at
-    from unnest(nodes, mets, shares, moments) as s (node, met, share, completed_at)
+    select r.node, r.parent, r.kind, r.needed, r.course_id, r.group_name,
+        coalesce(s.met, false), s.share, s.started, s.completed_at
+    from unnest(nodes, mets, shares, starts, moments) as s (node, met, share, started, completed_at)
     join public.program_requirements as r
         on r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
         and r.version = enrollment.program_version and r.node = s.node;
@@ -581,6 +606,97 @@ begin
 end
 $$;
 
+-- Enrolments whose progress is to be looked at again, because something around them has changed: their version, or what
+-- held them up. The worker does it, one at a time; until then they show what they showed before.
+create table private.progress_queue (
+    community_id uuid not null,
+    enrollment_id uuid not null,
+    queued_at timestamptz not null default now(),
+    constraint progress_queue_pkey primary key (community_id, enrollment_id),
+    constraint progress_queue_enrollment_exists foreign key (community_id, enrollment_id)
+    references public.program_enrollments (community_id, id) on delete cascade
+);
+alter table private.progress_queue enable row level security;
+alter table private.progress_queue alter column community_id set (n_distinct = 20);
+comment on table private.progress_queue is 'Enrolments whose progress is to be looked at again, each once.';
+
+create index progress_queue_queued_at_idx on private.progress_queue (community_id, queued_at);
+
+create function private.queue_progress(community uuid, enrollments uuid[]) returns void
+volatile
+set search_path = ''
+language plpgsql
+as $$
+begin
+    insert into private.progress_queue (community_id, enrollment_id)
+    select community, e from pg_catalog.unnest(enrollments) as e
+    order by e
+    on conflict on constraint progress_queue_pkey do nothing;
+end
+$$;
+
+create function private.queue_moved_enrollments() returns trigger
+volatile
+security definer -- clients have no rights on the queue; of the enrolments that were moved only
+set search_path = ''
+language plpgsql
+as $$
+begin
+    insert into private.progress_queue (community_id, enrollment_id)
+    select n.community_id, n.id
+    from new_rows as n
+    join old_rows as o on o.community_id = n.community_id and o.id = n.id
+    where o.program_version <> n.program_version
+    order by n.id
+    on conflict on constraint progress_queue_pkey do nothing;
+    return null;
+end
+$$;
+
+create trigger program_enrollments_queue_moved after update on public.program_enrollments
+referencing old table as old_rows new table as new_rows
+for each statement execute function private.queue_moved_enrollments();
+
+-- Looks at the oldest of the queue, if there is one; says whether there was. Harmless at any moment, and beside another
+-- one. One at a time, so that whoever records for the same person waits for a few milliseconds at the most.
+create function private.advance_progress() returns boolean
+volatile
+security definer -- for all communities; called by the worker, never by a client
+set search_path = ''
+language plpgsql
+as $$
+declare
+    queued private.progress_queue;
+    enrollment public.program_enrollments;
+begin
+    select q.* into queued
+    from public.communities as c
+    cross join lateral (
+        select q.* from private.progress_queue as q where q.community_id = c.id order by q.queued_at limit 1
+    ) as q
+    order by q.queued_at
+    limit 1;
+    if not found then
+        return false;
+    end if;
+    -- First the learner, as everybody does who writes progress; whoever was faster has taken it out meanwhile.
+    select e.* into enrollment
+    from public.program_enrollments as e
+    where e.community_id = queued.community_id and e.id = queued.enrollment_id;
+    perform private.lock_learners(queued.community_id, array[enrollment.user_id]);
+    delete from private.progress_queue as q
+    where q.community_id = queued.community_id and q.enrollment_id = queued.enrollment_id;
+    if found then
+        select e.* into enrollment
+        from public.program_enrollments as e
+        where e.community_id = queued.community_id and e.id = queued.enrollment_id;
+        perform private.begin_course_progress(enrollment);
+        perform private.evaluate_enrollment(enrollment);
+    end if;
+    return true;
+end
+$$;
+
 -- Writes down how far an enrolment is, and completes it when it is active and its version asks for nothing more.
 create function private.evaluate_enrollment(enrollment public.program_enrollments) returns void
 volatile
@@ -590,20 +706,24 @@ as $$
 declare
     root record;
 begin
-    select s.met, s.share, s.completed_at into root
+    select s.met, s.share, s.started, s.completed_at, s.needed into root
     from private.requirement_states(enrollment) as s
     where s.node = 0;
+    update public.program_progress as p
+    set status = now_at.status, percent = now_at.percent, updated_at = pg_catalog.now()
+    from (
+        select
+            case
+                when root.needed is null or root.needed = 0 then 'not_applicable'
+                when root.started then 'in_progress'
+                else 'not_started'
+            end as status,
+            least(pg_catalog.floor(coalesce(root.share, 0) * 100), 99) as percent
+    ) as now_at
+    where p.community_id = enrollment.community_id and p.enrollment_id = enrollment.id and p.status <> 'completed'
+        and (p.status, p.percent) is distinct from (now_at.status, now_at.percent);
     -- With no course completed there is nothing to complete: a program that asks for nothing stays open.
-    root.met := coalesce(root.met and root.completed_at is not null, false);
-    insert into public.program_progress as p (community_id, enrollment_id, program_id, user_id, percent)
-    values (
-        enrollment.community_id, enrollment.id, enrollment.program_id, enrollment.user_id,
-        least(pg_catalog.floor(coalesce(root.share, 0) * 100), 99)
-    )
-    on conflict on constraint program_progress_pkey do update
-    set percent = excluded.percent, updated_at = pg_catalog.now()
-    where p.percent <> excluded.percent;
-    if root.met and enrollment.status = 'active' then
+    if root.met and root.completed_at is not null and enrollment.status = 'active' then
         perform private.complete_enrollment(enrollment, root.completed_at);
     end if;
 end
@@ -617,10 +737,9 @@ set search_path = ''
 language plpgsql
 as $$
 begin
-    insert into public.program_progress as p (community_id, enrollment_id, program_id, user_id, percent)
-    values (new.community_id, new.id, new.program_id, new.user_id, 100)
-    on conflict on constraint program_progress_pkey do update
-    set percent = 100, updated_at = pg_catalog.now();
+    update public.program_progress as p
+    set status = 'completed', percent = 100, completed_at = new.completed_at, updated_at = pg_catalog.now()
+    where p.community_id = new.community_id and p.enrollment_id = new.id;
     return null;
 end
 $$;
@@ -637,6 +756,14 @@ as $$
 declare
     noted text := pg_catalog.current_setting('gym.reason', true);
 begin
+    -- Whoever changes the enrolment right now may be waiting for this learner: then it is left to the worker.
+    perform from public.program_enrollments as e
+    where e.community_id = enrollment.community_id and e.id = enrollment.id
+    for no key update skip locked;
+    if not found then
+        perform private.queue_progress(enrollment.community_id, array[enrollment.id]);
+        return;
+    end if;
     perform private.note_reason('What the program asks for is done.');
     update public.program_enrollments as e
     set status = 'completed', completed_at = greatest(complete_enrollment.completed_at, e.enrolled_at)
@@ -667,6 +794,32 @@ begin
 end
 $$;
 
+create function private.begin_program_progress(enrollment public.program_enrollments) returns void
+volatile
+set search_path = ''
+language plpgsql
+as $$
+begin
+    insert into public.program_progress (
+        community_id, enrollment_id, program_id, user_id, enrollment_attempt, status, percent, completed_at
+    )
+    values (
+        enrollment.community_id, enrollment.id, enrollment.program_id, enrollment.user_id, enrollment.attempt,
+        case
+            when enrollment.status = 'completed' then 'completed'
+            when exists (
+                select from public.program_requirements as r
+                where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
+                    and r.version = enrollment.program_version and r.kind = 'course'
+            ) then 'not_started'
+            else 'not_applicable'
+        end,
+        case when enrollment.status = 'completed' then 100 else 0 end,
+        case when enrollment.status = 'completed' then enrollment.completed_at end
+    );
+end
+$$;
+
 -- Who enrols may have done some of it already, and who resumes all of it. Whoever has completed the program before
 -- begins anew: further attempts at its courses, but for those that another open enrolment asks for.
 create function private.follow_enrollment() returns trigger
@@ -676,6 +829,11 @@ set search_path = ''
 language plpgsql
 as $$
 begin
+    -- What somebody records at the same moment is seen here, or this enrolment there.
+    perform private.lock_learners(new.community_id, array[new.user_id]);
+    if tg_op = 'INSERT' then
+        perform private.begin_program_progress(new);
+    end if;
     if tg_op = 'INSERT' and new.attempt > 1 and exists (
         select from public.program_enrollments as e
         where e.community_id = new.community_id and e.program_id = new.program_id and e.user_id = new.user_id
@@ -880,7 +1038,7 @@ begin
             ) as a on true
         )
         select row(
-            l.place, l.user_id, l.event_id, l.course, l.block_id,
+            l.place, l.user_id, l.event_id, case when l.completion_mode is not null then l.course end, l.block_id,
             coalesce(l.attempt, l.attempt_then, 1), l.value, l.score, l.correct, l.data, l.occurred_at, l.counts_at,
             case when p.problem is null then 'accepted' else 'rejected' end,
             coalesce(p.problem, case
@@ -1419,7 +1577,22 @@ begin
 end
 $$;
 
--- What clients see of progress. These run as the caller, under the policies: learners find their own, admins everybody's.
+-- What clients see of progress. A function that is asked for each row of a list does not go through the policies of every
+-- table that it reads: it asks once whether the caller may see this person's progress, as those policies have it.
+
+create function private.may_see_progress(community uuid, person uuid) returns boolean
+stable
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return coalesce(
+        community = private.get_community_id()
+        and (person = private.signed_in_user_id() or private.is_community_admin()),
+        false
+    );
+end
+$$;
 
 create type private.course_progress_state as (
     user_id uuid,
@@ -1433,15 +1606,6 @@ create type private.course_progress_state as (
     possible numeric,
     percent integer,
     started_at timestamptz,
-    completed_at timestamptz
-);
-
-create type private.program_progress_state as (
-    user_id uuid,
-    program_id uuid,
-    enrollment_id uuid,
-    status text,
-    percent integer,
     completed_at timestamptz
 );
 
@@ -1493,37 +1657,25 @@ begin
 end
 $$;
 
--- Whom the arguments ask about, the caller by default; null when it is nobody whom the caller may see.
-create function private.person_asked_about(arguments jsonb) returns uuid
-stable
-set search_path = ''
-language plpgsql
-as $$
-begin
-    return (
-        select m.user_id
-        from public.memberships as m
-        where m.community_id = private.get_community_id()
-            and m.user_id = coalesce((arguments ->> 'user_id')::uuid, private.signed_in_user_id())
-    );
-end
-$$;
-
 create function private.course_progress(arguments jsonb) returns setof private.course_progress_state
 stable
 rows 1
+security definer -- looks past the policies, at what the caller may see by them
 set search_path = ''
 language plpgsql
 as $$
 declare
     community uuid := private.get_community_id();
-    person uuid := private.person_asked_about(arguments);
+    person uuid := coalesce((arguments ->> 'user_id')::uuid, private.signed_in_user_id());
     course uuid := (arguments ->> 'course_id')::uuid;
     in_version integer;
 begin
-    if person is null or not exists (select from public.courses as c where c.community_id = community and c.id = course) then
+    if not private.may_see_progress(community, person) or not exists (
+        select from public.memberships as m where m.community_id = community and m.user_id = person
+    ) then
         return;
     end if;
+    -- Null for a course of another community, or one that is a draft.
     in_version := private.version_shown(community, person, course);
     if in_version is not null then
         return next private.course_state(community, person, course, in_version);
@@ -1531,101 +1683,49 @@ begin
 end
 $$;
 
-create function private.enrollment_progress(enrollment public.program_enrollments)
-returns setof private.program_progress_state
+create function private.program_progress(arguments jsonb) returns setof public.program_progress
 stable
 rows 1
 set search_path = ''
 language plpgsql
 as $$
 declare
-    reached integer;
-begin
-    if enrollment.id is null then
-        return;
-    end if;
-    select p.percent into reached
-    from public.program_progress as p
-    where p.community_id = enrollment.community_id and p.enrollment_id = enrollment.id;
-    return next row(
-        enrollment.user_id, enrollment.program_id, enrollment.id,
-        case
-            when enrollment.status = 'completed' then 'completed'
-            when not exists (
-                select from public.program_requirements as r
-                where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
-                    and r.version = enrollment.program_version and r.kind = 'course'
-            ) then 'not_applicable'
-            when reached > 0 or exists (
-                select from public.program_requirements as r
-                join public.course_progress as p
-                    on p.community_id = r.community_id and p.user_id = enrollment.user_id and p.course_id = r.course_id
-                    and p.version = r.course_version
-                where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
-                    and r.version = enrollment.program_version and p.started_at is not null
-                    and p.attempt = private.current_attempt(p.community_id, p.user_id, p.course_id)
-            ) then 'in_progress'
-            else 'not_started'
-        end,
-        case when enrollment.status = 'completed' then 100 else coalesce(reached, 0) end,
-        enrollment.completed_at
-    )::private.program_progress_state;
-end
-$$;
-
-create function private.program_progress(arguments jsonb) returns setof private.program_progress_state
-stable
-rows 1
-set search_path = ''
-language plpgsql
-as $$
+    community uuid := private.get_community_id();
+    program uuid := (arguments ->> 'program_id')::uuid;
+    person uuid := coalesce((arguments ->> 'user_id')::uuid, private.signed_in_user_id());
 begin
     return query
     select p.*
-    from (
-        select e.*
-        from public.program_enrollments as e
-        where e.community_id = private.get_community_id()
-            and e.program_id = (arguments ->> 'program_id')::uuid
-            and e.user_id = private.person_asked_about(arguments)
-        order by e.attempt desc
-        limit 1
-    ) as e
-    cross join lateral private.enrollment_progress(e::public.program_enrollments) as p;
+    from public.program_progress as p
+    where p.community_id = community and p.program_id = program and p.user_id = person
+    order by p.enrollment_attempt desc
+    limit 1;
 end
 $$;
 
--- The caller's own in a program.
-create function private.viewer_program_progress(program public.programs) returns setof private.program_progress_state
-stable
-rows 1
-set search_path = ''
-language plpgsql
-as $$
-begin
-    return query
-    select p.* from private.program_progress(pg_catalog.jsonb_build_object('program_id', program.id)) as p;
-end
-$$;
-
-create function private.courses_of_progress(progress private.program_progress_state) returns table (
+create function private.courses_of_progress(progress public.program_progress) returns table (
     place integer, user_id uuid, course_id uuid, version integer, attempt integer, status text, done_required integer,
     total_required integer, earned numeric, possible numeric, percent integer, started_at timestamptz,
     completed_at timestamptz
 )
 stable
 rows 10
+security definer -- looks past the policies, at what the caller may see by them
 set search_path = ''
 language plpgsql
 as $$
 begin
+    if not private.may_see_progress(progress.community_id, progress.user_id) then
+        return;
+    end if;
     return query
     select a.sequence_order, s.*
     from public.program_enrollments as e
     join public.program_course_assignments as a
         on a.community_id = e.community_id and a.program_id = e.program_id and a.version = e.program_version
     cross join lateral private.course_state(e.community_id, e.user_id, a.course_id, a.course_version) as s
-    where e.community_id = private.get_community_id() and e.id = progress.enrollment_id;
+    where e.community_id = progress.community_id and e.id = progress.enrollment_id
+        and e.user_id = progress.user_id;
 end
 $$;
 
@@ -1668,11 +1768,14 @@ $$;
 create function private.next_block(progress private.course_progress_state) returns setof public.blocks
 stable
 rows 1
+security definer -- looks past the policies, at what the caller may see by them
 set search_path = ''
 language plpgsql
 as $$
+declare
+    community uuid := private.get_community_id();
 begin
-    if progress.completed_at is not null then
+    if progress.completed_at is not null or not private.may_see_progress(community, progress.user_id) then
         return;
     end if;
     return query
@@ -1681,9 +1784,8 @@ begin
     left join public.block_completions as c
         on c.community_id = b.community_id and c.user_id = progress.user_id and c.course_id = b.course_id
         and c.attempt = progress.attempt and c.block_id = b.id
-    where b.community_id = private.get_community_id() and b.course_id = progress.course_id
-        and b.version = progress.version and b.required and b.completion_mode = 'completable'
-        and (c.value = 1) is not true
+    where b.community_id = community and b.course_id = progress.course_id and b.version = progress.version
+        and b.published and b.required and b.completion_mode = 'completable' and (c.value = 1) is not true
     order by b.position
     limit 1;
 end
@@ -1696,12 +1798,16 @@ create function private.blocks_of_progress(progress private.course_progress_stat
 )
 stable
 rows 100
+security definer -- looks past the policies, at what the caller may see by them
 set search_path = ''
 language plpgsql
 as $$
 declare
     community uuid := private.get_community_id();
 begin
+    if not private.may_see_progress(community, progress.user_id) then
+        return;
+    end if;
     return query
     with recursive standing as (
         select
@@ -1714,6 +1820,7 @@ begin
             on c.community_id = b.community_id and c.user_id = progress.user_id and c.course_id = b.course_id
             and c.attempt = progress.attempt and c.block_id = b.id
         where b.community_id = community and b.course_id = progress.course_id and b.version = progress.version
+            and b.published
     ),
     inside as (
         select s.parent_id as holder, s.weight, s.value, s.started_at, s.completed_at, s.counts
@@ -1756,24 +1863,25 @@ $$;
 
 -- Why a program is not complete: what of it is not met, in reading order. Of what is met, nothing; and no "all of these",
 -- of which each part stands for itself.
-create function private.missing_requirements(progress private.program_progress_state) returns table (
+create function private.missing_requirements(progress public.program_progress) returns table (
     place integer, kind text, course_id uuid, group_name text, needed integer, done integer, percent integer,
     description text
 )
 stable
 rows 5
+security definer -- looks past the policies, at what the caller may see by them
 set search_path = ''
 language plpgsql
 as $$
 declare
     enrollment public.program_enrollments;
 begin
-    if progress.status = 'completed' then
+    if progress.status = 'completed' or not private.may_see_progress(progress.community_id, progress.user_id) then
         return;
     end if;
     select e.* into enrollment
     from public.program_enrollments as e
-    where e.community_id = private.get_community_id() and e.id = progress.enrollment_id;
+    where e.community_id = progress.community_id and e.id = progress.enrollment_id and e.user_id = progress.user_id;
     return query
     with states as (
         select s.* from private.requirement_states(enrollment) as s
@@ -1855,14 +1963,9 @@ $$;
 revoke all on function private.program_stats(public.programs) from public, anon, authenticated, service_role;
 grant execute on function private.program_stats(public.programs) to authenticated;
 
--- What was completed before.
-insert into public.program_progress (community_id, enrollment_id, program_id, user_id, percent)
-select e.community_id, e.id, e.program_id, e.user_id, 100
-from public.program_enrollments as e
-where e.status = 'completed';
-
--- What the versions ask for that were closed before.
+-- What the versions ask for that were closed before, and where the enrolments in them stand.
 select private.write_requirements(v) from public.program_versions as v where v.published_at is not null;
+select private.begin_program_progress(e) from public.program_enrollments as e;
 
 select private.record_changes_of('public.completion_overrides');
 select private.record_changes_of('public.course_attempts');
