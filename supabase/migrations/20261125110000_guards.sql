@@ -571,7 +571,7 @@ begin
     limit 1;
     if found then
         perform private.refuse(
-            '400', 'A course can be in a program only once. This one stands in the list before: take one of them out.',
+            '400', 'A course can be in a program only once. Take this place out, or the one before.',
             pg_catalog.format('courses.%s.courseId', wrong)
         );
     end if;
