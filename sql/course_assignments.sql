@@ -41,6 +41,10 @@ comment on column public.program_course_assignments.course_version is
 
 create index program_course_assignments_course_idx
 on public.program_course_assignments (community_id, course_id, course_version);
+-- A course and a program are of one community. Without this the planner takes every index here for one that leads to a
+-- single row, and may go through all programs with a course, or all courses of a program.
+create statistics public.program_course_assignments_of_one_community (dependencies)
+on community_id, course_id, program_id from public.program_course_assignments;
 
 create trigger program_course_assignments_keep_closed
 before insert or update or delete on public.program_course_assignments

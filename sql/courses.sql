@@ -172,13 +172,11 @@ declare
     course public.courses := private.course_for_change((input ->> 'id')::uuid, even_archived => true);
     program_title text;
 begin
-    select p.title into program_title
+    select min(p.title) into program_title
     from public.program_course_assignments as a
     join public.programs as p on p.community_id = a.community_id and p.id = a.program_id
-    where a.community_id = course.community_id and a.course_id = course.id and course.status = 'draft'
-    order by p.title
-    limit 1;
-    if found then
+    where a.community_id = course.community_id and a.course_id = course.id and course.status = 'draft';
+    if program_title is not null then
         perform private.refuse('412', pg_catalog.format(
             'The course is in the program "%s". Take it out of its programs before you delete it.', program_title
         ));

@@ -242,9 +242,14 @@ begin
         min(e.enrolled_at)
     into versions, enrolled_at
     from public.program_enrollments as e
-    join public.program_course_assignments as a
-        on a.community_id = e.community_id and a.program_id = e.program_id and a.version = e.program_version
-        and a.course_id = course
+    -- For itself, so that it begins with the person: the other way lead all enrolments in programs with the course.
+    cross join lateral (
+        select o.course_version
+        from public.program_course_assignments as o
+        where o.community_id = e.community_id and o.program_id = e.program_id and o.version = e.program_version
+            and o.course_id = course
+        offset 0
+    ) as a
     where e.community_id = community and e.user_id = person;
     if versions is null then
         select pg_catalog.array_agg(distinct p.version) into versions
@@ -291,9 +296,14 @@ begin
         null, max(c.completed_at), pg_catalog.now()
     into counted
     from public.blocks as b
-    left join public.block_completions as c
-        on c.community_id = community and c.user_id = person and c.course_id = course and c.attempt = in_attempt
-        and c.block_id = b.id
+    -- For itself, so that each block is looked up: joined, all completions would be gone through for each block.
+    left join lateral (
+        select o.value, o.completed_at
+        from public.block_completions as o
+        where o.community_id = community and o.user_id = person and o.course_id = course and o.attempt = in_attempt
+            and o.block_id = b.id
+        offset 0
+    ) as c on true
     where b.community_id = community and b.course_id = course and b.version = in_version
         and b.required and b.completion_mode = 'completable';
     if counted.total_required = 0 or counted.done_required < counted.total_required then

@@ -27,7 +27,9 @@ create type private.course_progress_state as (
     possible numeric,
     percent integer,
     started_at timestamptz,
-    completed_at timestamptz
+    completed_at timestamptz,
+    -- In a list.
+    place integer
 );
 
 -- Percent is floored, and 100 is shown for what is complete and nothing else.
@@ -51,7 +53,7 @@ begin
             when progress.possible > 0 then least(pg_catalog.floor(100 * progress.earned / progress.possible), 99)
             else 0
         end,
-        progress.started_at, progress.completed_at
+        progress.started_at, progress.completed_at, null
     )::private.course_progress_state;
 end
 $$;
@@ -124,11 +126,8 @@ begin
 end
 $$;
 
-create function private.courses_of_progress(progress public.program_progress) returns table (
-    place integer, user_id uuid, course_id uuid, version integer, attempt integer, status text, done_required integer,
-    total_required integer, earned numeric, possible numeric, percent integer, started_at timestamptz,
-    completed_at timestamptz
-)
+create function private.courses_of_progress(progress public.program_progress)
+returns setof private.course_progress_state
 stable
 rows 10
 security definer -- looks past the policies, at what the caller may see by them
@@ -140,7 +139,9 @@ begin
         return;
     end if;
     return query
-    select a.sequence_order, s.*
+    select
+        s.user_id, s.course_id, s.version, s.attempt, s.status, s.done_required, s.total_required, s.earned, s.possible,
+        s.percent, s.started_at, s.completed_at, a.sequence_order
     from public.program_enrollments as e
     join public.program_course_assignments as a
         on a.community_id = e.community_id and a.program_id = e.program_id and a.version = e.program_version
@@ -151,11 +152,7 @@ end
 $$;
 
 -- The courses that a mutation was about.
-create function private.courses_told(told jsonb) returns table (
-    place bigint, user_id uuid, course_id uuid, version integer, attempt integer, status text, done_required integer,
-    total_required integer, earned numeric, possible numeric, percent integer, started_at timestamptz,
-    completed_at timestamptz
-)
+create function private.courses_told(told jsonb) returns setof private.course_progress_state
 stable
 rows 5
 set search_path = ''
@@ -163,9 +160,11 @@ language plpgsql
 as $$
 begin
     return query
-    select c.place, p.*
+    select
+        s.user_id, s.course_id, s.version, s.attempt, s.status, s.done_required, s.total_required, s.earned, s.possible,
+        s.percent, s.started_at, s.completed_at, c.place::integer
     from pg_catalog.jsonb_array_elements(told -> 'courses') with ordinality as c (course, place)
-    cross join lateral private.course_progress(c.course) as p;
+    cross join lateral private.course_progress(c.course) as s;
 end
 $$;
 

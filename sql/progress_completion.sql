@@ -239,12 +239,15 @@ begin
     return query
     select e.*
     from public.program_enrollments as e
+    -- For itself, so that it begins with the person.
+    cross join lateral (
+        select
+        from public.program_course_assignments as a
+        where a.community_id = e.community_id and a.program_id = e.program_id and a.version = e.program_version
+            and a.course_id = any (courses)
+        limit 1
+    ) as a
     where e.community_id = community and e.user_id = person and e.status in ('pending', 'active', 'paused')
-        and exists (
-            select from public.program_course_assignments as a
-            where a.community_id = e.community_id and a.program_id = e.program_id and a.version = e.program_version
-                and a.course_id = any (courses)
-        )
     order by e.id;
 end
 $$;

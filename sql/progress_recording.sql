@@ -15,7 +15,9 @@ create type private.progress_entry as (
     occurred_at timestamptz,
     counted_at timestamptz,
     status text,
-    reason text
+    reason text,
+    -- Of the course: those that count for the person.
+    versions integer[]
 );
 
 -- Whoever writes somebody's progress holds this until the end of the transaction: one at a time for each person, and in
@@ -36,26 +38,20 @@ begin
 end
 $$;
 
--- The events of the input in a form, in their order, each with why it is refused, if it is for what it says alone.
-create function private.progress_entries_in(input jsonb) returns private.progress_entry[]
+-- The events of a list in a form, in their order, each with why it is refused, if it is for what it says alone.
+create function private.progress_entries_in(events jsonb) returns private.progress_entry[]
 stable
 set search_path = ''
 language plpgsql
 as $$
-declare
-    events jsonb := input -> 'events';
 begin
-    if pg_catalog.jsonb_typeof(events) is distinct from 'array'
-        or pg_catalog.jsonb_array_length(events) not between 1 and 500 then
-        perform private.refuse('400', 'Give 1 to 500 events at once.', 'events');
-    end if;
     return array(
         select row(
             g.place, g.user_id, g.event_id, null, g.block_id, g.attempt,
             case when g.value between 0 and 1 then pg_catalog.trunc(g.value, 6) end,
             case when g.score between 0 and 100 then pg_catalog.trunc(g.score, 3) end,
             g.correct, g.data, g.occurred_at, null,
-            case when p.problem is null then 'accepted' else 'rejected' end, p.problem
+            case when p.problem is null then 'accepted' else 'rejected' end, p.problem, null
         )::private.progress_entry
         from (
             select
@@ -113,7 +109,7 @@ begin
             cross join lateral private.course_standing(community, p.user_id, p.course) as s
         ),
         timed as (
-            select g.*, s.versions, greatest(
+            select g.*, s.versions as counting, greatest(
                 least(g.occurred_at, pg_catalog.now() + interval '5 minutes'), least(s.earliest, pg_catalog.now())
             ) as counts_at
             from given as g
@@ -122,7 +118,7 @@ begin
         located as (
             select t.*, b.completion_mode, b.in_version, b.required, 1 + a.opened as current_attempt, 1 + a.opened_by_then as attempt_then
             from timed as t
-            left join lateral private.block_for_learner(community, t.course, t.block_id, t.versions) as b on true
+            left join lateral private.block_for_learner(community, t.course, t.block_id, t.counting) as b on true
             left join lateral (
                 select count(*) as opened, count(*) filter (where o.began_at <= t.counts_at) as opened_by_then
                 from public.course_attempts as o
@@ -136,7 +132,8 @@ begin
             coalesce(p.problem, case
                 when not l.in_version then 'Kept, and not counted: the block is not in the version of the course that counts for you.'
                 when l.completion_mode = 'excluded' then 'Kept, and not counted: this block never counts.'
-            end)
+            end),
+            l.counting
         )::private.progress_entry
         from located as l
         cross join lateral (
@@ -202,7 +199,7 @@ begin
                 when s.status = 'conflict'
                     then 'Another event has this eventId already. Give each event an id of its own.'
                 else e.reason
-            end
+            end, e.versions
         )::private.progress_entry
         from (
             select a.*, f.event_id is not null as is_stored, f.content as stored_content,
@@ -245,10 +242,9 @@ begin
     insert into public.course_progress
     select counted.*
     from (
-        select distinct e.user_id, e.course_id, e.attempt from pg_catalog.unnest(entries) as e
+        select distinct e.user_id, e.course_id, e.attempt, e.versions from pg_catalog.unnest(entries) as e
     ) as e
-    cross join lateral private.course_standing(community, e.user_id, e.course_id) as s
-    cross join lateral pg_catalog.unnest(s.versions) as v (version)
+    cross join lateral pg_catalog.unnest(e.versions) as v (version)
     cross join lateral private.counted_course_progress(community, e.user_id, e.course_id, v.version, e.attempt) as counted
     where not exists (
         select from public.course_progress as p
@@ -373,29 +369,19 @@ begin
 end
 $$;
 
--- Records events of the caller or, from an admin, of many: the GraphQL input with its names in snake case.
-create function public.record_progress(input jsonb) returns jsonb
+-- Records events in a community, whoever they are of: the way that all of them take. What is given is a list as the
+-- GraphQL input has it, with its names in snake case; each names its person, or is the caller's.
+create function private.record_events(community uuid, events jsonb) returns jsonb
 volatile
-security definer -- writes progress, which clients may not; the caller's own, or for admins, in their community only
 set search_path = ''
 language plpgsql
 as $$
 declare
-    community uuid := private.get_community_id();
-    entries private.progress_entry[];
+    entries private.progress_entry[] := private.progress_entries_in(events);
     new_entries private.progress_entry[];
     members uuid[];
     touched record;
 begin
-    if community is null then
-        perform private.refuse(
-            '403', 'You are acting in no community: your token names none in which you are an active member.'
-        );
-    end if;
-    entries := private.progress_entries_in(input);
-    if exists (select from pg_catalog.unnest(entries) as e where e.user_id is distinct from auth.uid()) then
-        perform private.require_community_admin();
-    end if;
     members := private.lock_learners(community, array(select e.user_id from pg_catalog.unnest(entries) as e));
     entries := private.told_apart(community, private.located_entries(community, members, entries));
     new_entries := array(select e from pg_catalog.unnest(entries) as e where e.status = 'accepted' order by e.place);
@@ -413,9 +399,9 @@ begin
     end if;
     return pg_catalog.jsonb_build_object(
         'results', (
-            select pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+            select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
                 'event_id', e.event_id, 'status', e.status, 'reason', e.reason
-            ) order by e.place)
+            ) order by e.place), '[]')
             from pg_catalog.unnest(entries) as e
         ),
         'courses', (
@@ -426,5 +412,35 @@ begin
             where e.status in ('accepted', 'duplicate')
         )
     );
+end
+$$;
+
+-- Records events of the caller or, from an admin, of many.
+create function public.record_progress(input jsonb) returns jsonb
+volatile
+security definer -- writes progress, which clients may not; the caller's own, or for admins, in their community only
+set search_path = ''
+language plpgsql
+as $$
+declare
+    community uuid := private.get_community_id();
+    events jsonb := input -> 'events';
+begin
+    if community is null then
+        perform private.refuse(
+            '403', 'You are acting in no community: your token names none in which you are an active member.'
+        );
+    end if;
+    if pg_catalog.jsonb_typeof(events) is distinct from 'array'
+        or pg_catalog.jsonb_array_length(events) not between 1 and 500 then
+        perform private.refuse('400', 'Give 1 to 500 events at once.', 'events');
+    end if;
+    if exists (
+        select from pg_catalog.jsonb_array_elements(events) as e
+        where coalesce((e ->> 'user_id')::uuid, auth.uid()) is distinct from auth.uid()
+    ) then
+        perform private.require_community_admin();
+    end if;
+    return private.record_events(community, events);
 end
 $$;

@@ -114,11 +114,14 @@ begin
         version.community_id, version.program_id, version.version, n.node, n.parent, n.kind,
         case
             when n.kind = 'all' then (select count(*) from nodes as below where below.parent = n.node)
-            when n.kind = 'course' and not exists (
-                select from public.blocks as b
+            -- Not "not exists": that would look through all blocks of the community at once.
+            when n.kind = 'course' and (
+                select true
+                from public.blocks as b
                 where b.community_id = version.community_id and b.course_id = n.course_id
                     and b.version = a.course_version and b.required and b.completion_mode = 'completable'
-            ) then 0
+                limit 1
+            ) is null then 0
             else n.needed
         end,
         n.course_id, a.course_version, n.group_name

@@ -22,7 +22,8 @@ def _key(kind: str, number: int) -> UUID:
 # Published, with 600 people in it and the learner; and one of its courses. The other two courses are in no program.
 PROGRAM = _key("program", 100_877)
 COURSE = _key("course", 100_010)
-BLOCK = _key("block", 1_000_101)
+# What the learner and many others have begun: one of the program's courses, and a block of it.
+BEGUN_COURSE, BEGUN_BLOCK = _key("course", 100_285), _key("block", 1_002_851)
 DRAFT_COURSE = _key("course", 100_901)
 ARCHIVED_COURSE = _key("course", 100_902)
 # A member of Alpha's; an invitation of Alpha's, and the learner's to Beta.

@@ -49,8 +49,8 @@ FREQUENT: Mapping[str, Any] = {
     "cohortId": crowd.COHORT,
     "overdue": False,
     "dueBefore": "2100-01-01T00:00:00Z",
-    "courseId": crowd.COURSE,
-    "blockId": crowd.BLOCK,
+    "courseId": crowd.BEGUN_COURSE,
+    "blockId": crowd.BEGUN_BLOCK,
     "attempt": 1,
     "completed": True,
 }

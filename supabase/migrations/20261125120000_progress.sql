@@ -3,6 +3,11 @@
 set local lock_timeout = '3s';
 set local statement_timeout = '60s';
 
+-- A course and a program are of one community. Without this the planner takes every index here for one that leads to a
+-- single row, and may go through all programs with a course, or all courses of a program.
+create statistics public.program_course_assignments_of_one_community (dependencies)
+on community_id, course_id, program_id from public.program_course_assignments;
+
 -- Progress: what learners did, block by block, and where they stand. What happened is an append-only log of events; what
 -- stands in the other tables follows from it and from admins' acts, in any order and with any repetition.
 
@@ -247,9 +252,14 @@ begin
         min(e.enrolled_at)
     into versions, enrolled_at
     from public.program_enrollments as e
-    join public.program_course_assignments as a
-        on a.community_id = e.community_id and a.program_id = e.program_id and a.version = e.program_version
-        and a.course_id = course
+    -- For itself, so that it begins with the person: the other way lead all enrolments in programs with the course.
+    cross join lateral (
+        select o.course_version
+        from public.program_course_assignments as o
+        where o.community_id = e.community_id and o.program_id = e.program_id and o.version = e.program_version
+            and o.course_id = course
+        offset 0
+    ) as a
     where e.community_id = community and e.user_id = person;
     if versions is null then
         select pg_catalog.array_agg(distinct p.version) into versions
@@ -296,9 +306,14 @@ begin
         null, max(c.completed_at), pg_catalog.now()
     into counted
     from public.blocks as b
-    left join public.block_completions as c
-        on c.community_id = community and c.user_id = person and c.course_id = course and c.attempt = in_attempt
-        and c.block_id = b.id
+    -- For itself, so that each block is looked up: joined, all completions would be gone through for each block.
+    left join lateral (
+        select o.value, o.completed_at
+        from public.block_completions as o
+        where o.community_id = community and o.user_id = person and o.course_id = course and o.attempt = in_attempt
+            and o.block_id = b.id
+        offset 0
+    ) as c on true
     where b.community_id = community and b.course_id = course and b.version = in_version
         and b.required and b.completion_mode = 'completable';
     if counted.total_required = 0 or counted.done_required < counted.total_required then
@@ -427,11 +442,14 @@ begin
         version.community_id, version.program_id, version.version, n.node, n.parent, n.kind,
         case
             when n.kind = 'all' then (select count(*) from nodes as below where below.parent = n.node)
-            when n.kind = 'course' and not exists (
-                select from public.blocks as b
+            -- Not "not exists": that would look through all blocks of the community at once.
+            when n.kind = 'course' and (
+                select true
+                from public.blocks as b
                 where b.community_id = version.community_id and b.course_id = n.course_id
                     and b.version = a.course_version and b.required and b.completion_mode = 'completable'
-            ) then 0
+                limit 1
+            ) is null then 0
             else n.needed
         end,
         n.course_id, a.course_version, n.group_name
@@ -784,12 +802,15 @@ begin
     return query
     select e.*
     from public.program_enrollments as e
+    -- For itself, so that it begins with the person.
+    cross join lateral (
+        select
+        from public.program_course_assignments as a
+        where a.community_id = e.community_id and a.program_id = e.program_id and a.version = e.program_version
+            and a.course_id = any (courses)
+        limit 1
+    ) as a
     where e.community_id = community and e.user_id = person and e.status in ('pending', 'active', 'paused')
-        and exists (
-            select from public.program_course_assignments as a
-            where a.community_id = e.community_id and a.program_id = e.program_id and a.version = e.program_version
-                and a.course_id = any (courses)
-        )
     order by e.id;
 end
 $$;
@@ -923,7 +944,9 @@ create type private.progress_entry as (
     occurred_at timestamptz,
     counted_at timestamptz,
     status text,
-    reason text
+    reason text,
+    -- Of the course: those that count for the person.
+    versions integer[]
 );
 
 -- Whoever writes somebody's progress holds this until the end of the transaction: one at a time for each person, and in
@@ -944,26 +967,20 @@ begin
 end
 $$;
 
--- The events of the input in a form, in their order, each with why it is refused, if it is for what it says alone.
-create function private.progress_entries_in(input jsonb) returns private.progress_entry[]
+-- The events of a list in a form, in their order, each with why it is refused, if it is for what it says alone.
+create function private.progress_entries_in(events jsonb) returns private.progress_entry[]
 stable
 set search_path = ''
 language plpgsql
 as $$
-declare
-    events jsonb := input -> 'events';
 begin
-    if pg_catalog.jsonb_typeof(events) is distinct from 'array'
-        or pg_catalog.jsonb_array_length(events) not between 1 and 500 then
-        perform private.refuse('400', 'Give 1 to 500 events at once.', 'events');
-    end if;
     return array(
         select row(
             g.place, g.user_id, g.event_id, null, g.block_id, g.attempt,
             case when g.value between 0 and 1 then pg_catalog.trunc(g.value, 6) end,
             case when g.score between 0 and 100 then pg_catalog.trunc(g.score, 3) end,
             g.correct, g.data, g.occurred_at, null,
-            case when p.problem is null then 'accepted' else 'rejected' end, p.problem
+            case when p.problem is null then 'accepted' else 'rejected' end, p.problem, null
         )::private.progress_entry
         from (
             select
@@ -1021,7 +1038,7 @@ begin
             cross join lateral private.course_standing(community, p.user_id, p.course) as s
         ),
         timed as (
-            select g.*, s.versions, greatest(
+            select g.*, s.versions as counting, greatest(
                 least(g.occurred_at, pg_catalog.now() + interval '5 minutes'), least(s.earliest, pg_catalog.now())
             ) as counts_at
             from given as g
@@ -1030,7 +1047,7 @@ begin
         located as (
             select t.*, b.completion_mode, b.in_version, b.required, 1 + a.opened as current_attempt, 1 + a.opened_by_then as attempt_then
             from timed as t
-            left join lateral private.block_for_learner(community, t.course, t.block_id, t.versions) as b on true
+            left join lateral private.block_for_learner(community, t.course, t.block_id, t.counting) as b on true
             left join lateral (
                 select count(*) as opened, count(*) filter (where o.began_at <= t.counts_at) as opened_by_then
                 from public.course_attempts as o
@@ -1044,7 +1061,8 @@ begin
             coalesce(p.problem, case
                 when not l.in_version then 'Kept, and not counted: the block is not in the version of the course that counts for you.'
                 when l.completion_mode = 'excluded' then 'Kept, and not counted: this block never counts.'
-            end)
+            end),
+            l.counting
         )::private.progress_entry
         from located as l
         cross join lateral (
@@ -1110,7 +1128,7 @@ begin
                 when s.status = 'conflict'
                     then 'Another event has this eventId already. Give each event an id of its own.'
                 else e.reason
-            end
+            end, e.versions
         )::private.progress_entry
         from (
             select a.*, f.event_id is not null as is_stored, f.content as stored_content,
@@ -1153,10 +1171,9 @@ begin
     insert into public.course_progress
     select counted.*
     from (
-        select distinct e.user_id, e.course_id, e.attempt from pg_catalog.unnest(entries) as e
+        select distinct e.user_id, e.course_id, e.attempt, e.versions from pg_catalog.unnest(entries) as e
     ) as e
-    cross join lateral private.course_standing(community, e.user_id, e.course_id) as s
-    cross join lateral pg_catalog.unnest(s.versions) as v (version)
+    cross join lateral pg_catalog.unnest(e.versions) as v (version)
     cross join lateral private.counted_course_progress(community, e.user_id, e.course_id, v.version, e.attempt) as counted
     where not exists (
         select from public.course_progress as p
@@ -1281,29 +1298,19 @@ begin
 end
 $$;
 
--- Records events of the caller or, from an admin, of many: the GraphQL input with its names in snake case.
-create function public.record_progress(input jsonb) returns jsonb
+-- Records events in a community, whoever they are of: the way that all of them take. What is given is a list as the
+-- GraphQL input has it, with its names in snake case; each names its person, or is the caller's.
+create function private.record_events(community uuid, events jsonb) returns jsonb
 volatile
-security definer -- writes progress, which clients may not; the caller's own, or for admins, in their community only
 set search_path = ''
 language plpgsql
 as $$
 declare
-    community uuid := private.get_community_id();
-    entries private.progress_entry[];
+    entries private.progress_entry[] := private.progress_entries_in(events);
     new_entries private.progress_entry[];
     members uuid[];
     touched record;
 begin
-    if community is null then
-        perform private.refuse(
-            '403', 'You are acting in no community: your token names none in which you are an active member.'
-        );
-    end if;
-    entries := private.progress_entries_in(input);
-    if exists (select from pg_catalog.unnest(entries) as e where e.user_id is distinct from auth.uid()) then
-        perform private.require_community_admin();
-    end if;
     members := private.lock_learners(community, array(select e.user_id from pg_catalog.unnest(entries) as e));
     entries := private.told_apart(community, private.located_entries(community, members, entries));
     new_entries := array(select e from pg_catalog.unnest(entries) as e where e.status = 'accepted' order by e.place);
@@ -1321,9 +1328,9 @@ begin
     end if;
     return pg_catalog.jsonb_build_object(
         'results', (
-            select pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+            select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
                 'event_id', e.event_id, 'status', e.status, 'reason', e.reason
-            ) order by e.place)
+            ) order by e.place), '[]')
             from pg_catalog.unnest(entries) as e
         ),
         'courses', (
@@ -1334,6 +1341,36 @@ begin
             where e.status in ('accepted', 'duplicate')
         )
     );
+end
+$$;
+
+-- Records events of the caller or, from an admin, of many.
+create function public.record_progress(input jsonb) returns jsonb
+volatile
+security definer -- writes progress, which clients may not; the caller's own, or for admins, in their community only
+set search_path = ''
+language plpgsql
+as $$
+declare
+    community uuid := private.get_community_id();
+    events jsonb := input -> 'events';
+begin
+    if community is null then
+        perform private.refuse(
+            '403', 'You are acting in no community: your token names none in which you are an active member.'
+        );
+    end if;
+    if pg_catalog.jsonb_typeof(events) is distinct from 'array'
+        or pg_catalog.jsonb_array_length(events) not between 1 and 500 then
+        perform private.refuse('400', 'Give 1 to 500 events at once.', 'events');
+    end if;
+    if exists (
+        select from pg_catalog.jsonb_array_elements(events) as e
+        where coalesce((e ->> 'user_id')::uuid, auth.uid()) is distinct from auth.uid()
+    ) then
+        perform private.require_community_admin();
+    end if;
+    return private.record_events(community, events);
 end
 $$;
 
@@ -1606,7 +1643,9 @@ create type private.course_progress_state as (
     possible numeric,
     percent integer,
     started_at timestamptz,
-    completed_at timestamptz
+    completed_at timestamptz,
+    -- In a list.
+    place integer
 );
 
 -- Percent is floored, and 100 is shown for what is complete and nothing else.
@@ -1630,7 +1669,7 @@ begin
             when progress.possible > 0 then least(pg_catalog.floor(100 * progress.earned / progress.possible), 99)
             else 0
         end,
-        progress.started_at, progress.completed_at
+        progress.started_at, progress.completed_at, null
     )::private.course_progress_state;
 end
 $$;
@@ -1703,11 +1742,8 @@ begin
 end
 $$;
 
-create function private.courses_of_progress(progress public.program_progress) returns table (
-    place integer, user_id uuid, course_id uuid, version integer, attempt integer, status text, done_required integer,
-    total_required integer, earned numeric, possible numeric, percent integer, started_at timestamptz,
-    completed_at timestamptz
-)
+create function private.courses_of_progress(progress public.program_progress)
+returns setof private.course_progress_state
 stable
 rows 10
 security definer -- looks past the policies, at what the caller may see by them
@@ -1719,7 +1755,9 @@ begin
         return;
     end if;
     return query
-    select a.sequence_order, s.*
+    select
+        s.user_id, s.course_id, s.version, s.attempt, s.status, s.done_required, s.total_required, s.earned, s.possible,
+        s.percent, s.started_at, s.completed_at, a.sequence_order
     from public.program_enrollments as e
     join public.program_course_assignments as a
         on a.community_id = e.community_id and a.program_id = e.program_id and a.version = e.program_version
@@ -1730,11 +1768,7 @@ end
 $$;
 
 -- The courses that a mutation was about.
-create function private.courses_told(told jsonb) returns table (
-    place bigint, user_id uuid, course_id uuid, version integer, attempt integer, status text, done_required integer,
-    total_required integer, earned numeric, possible numeric, percent integer, started_at timestamptz,
-    completed_at timestamptz
-)
+create function private.courses_told(told jsonb) returns setof private.course_progress_state
 stable
 rows 5
 set search_path = ''
@@ -1742,9 +1776,11 @@ language plpgsql
 as $$
 begin
     return query
-    select c.place, p.*
+    select
+        s.user_id, s.course_id, s.version, s.attempt, s.status, s.done_required, s.total_required, s.earned, s.possible,
+        s.percent, s.started_at, s.completed_at, c.place::integer
     from pg_catalog.jsonb_array_elements(told -> 'courses') with ordinality as c (course, place)
-    cross join lateral private.course_progress(c.course) as p;
+    cross join lateral private.course_progress(c.course) as s;
 end
 $$;
 
@@ -1957,6 +1993,30 @@ begin
         ) / nullif(count(*), 0)::numeric
     from public.program_enrollments as e
     where e.community_id = program.community_id and e.program_id = program.id;
+end
+$$;
+
+create or replace function public.delete_course(input jsonb) returns uuid
+volatile
+security definer -- writes courses, which clients may not; for admins, in their community
+set search_path = ''
+language plpgsql
+as $$
+declare
+    course public.courses := private.course_for_change((input ->> 'id')::uuid, even_archived => true);
+    program_title text;
+begin
+    select min(p.title) into program_title
+    from public.program_course_assignments as a
+    join public.programs as p on p.community_id = a.community_id and p.id = a.program_id
+    where a.community_id = course.community_id and a.course_id = course.id and course.status = 'draft';
+    if program_title is not null then
+        perform private.refuse('412', pg_catalog.format(
+            'The course is in the program "%s". Take it out of its programs before you delete it.', program_title
+        ));
+    end if;
+    delete from public.courses as c where c.community_id = course.community_id and c.id = course.id;
+    return course.id;
 end
 $$;
 
