@@ -51,7 +51,7 @@ private.viewer_program_ids(),
 private.program_stats(public.programs),
 private.dates_among(timestamptz, timestamptz, timestamptz),
 private.refuse_disorder(timestamptz, timestamptz, timestamptz, text[], text, boolean),
-private.advance_enrollments(integer),
+private.advance_enrollments(uuid, integer),
 private.begin_enrollment(),
 private.hold_enrollment_dates(),
 private.hold_enrollment_states()
@@ -83,4 +83,4 @@ private.refuse_disorder(timestamptz, timestamptz, timestamptz, text[], text, boo
 to authenticated, service_role;
 
 -- The clock is the worker's.
-grant execute on function private.advance_enrollments(integer) to gym_worker;
+grant execute on function private.advance_enrollments(uuid, integer) to gym_worker;

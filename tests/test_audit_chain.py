@@ -540,7 +540,7 @@ def test_a_head_that_was_signed_anew_for_another_time_is_found(sealed: Database)
 
     tamper(sealed, "delete from private.audit_heads where community_id = '{alpha}' and restored")
     with sealed.connect() as connection:
-        store(connection, earlier)
+        store(connection, earlier, [])
 
     assert checked(sealed) == []
     (finding,) = checked(sealed, kept=[kept])

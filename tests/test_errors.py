@@ -85,6 +85,9 @@ UNREACHABLE = {
         )
         and name not in CONSTRAINTS
     },
+    "what only the worker writes": {
+        name for name in re.findall(r"constraint (\w+)", SQL) if name.startswith("job_runs_")
+    },
     "what a version asks for, which is written from its checked criteria": {
         name for name in re.findall(r"constraint (\w+)", SQL) if name.startswith("program_requirements_")
     },

@@ -30,6 +30,7 @@ OWN_AMONG_ALL = {
     "invitations": "invitations",  # of which a learner sees none
     "cohorts": "cohorts",
     "blockCompletions": "block_completions",
+    "jobRuns": "job_runs",  # of which a learner sees none
 }
 # Nor is there an index for "those one belongs to, or all for super admins", and there are not many communities.
 COMMUNITIES = "communities"

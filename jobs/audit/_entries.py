@@ -44,23 +44,7 @@ ENTRY_TEXT = """
 )::text
 """
 
-# Each by one look-up, however many entries it has.
-_COMMUNITIES = """
-with recursive found (community_id) as (
-    (select e.community_id from public.audit_entries as e order by e.community_id limit 1)
-    union all
-    select (
-        select e.community_id from public.audit_entries as e
-        where e.community_id > f.community_id order by e.community_id limit 1
-    )
-    from found as f
-    where f.community_id is not null
-)
-select community_id from found where community_id is not null
-union
-select community_id from private.audit_heads
-order by 1
-"""
+_COMMUNITIES = "select c from private.audited_communities() as c order by c"
 
 
 class AuditError(Exception):
@@ -69,7 +53,7 @@ class AuditError(Exception):
 
 @contextmanager
 def connected(dsn: str) -> Iterator[Connection]:
-    """A connection as role `postgres`, without a limit of time; what the database refuses is an AuditError."""
+    """A connection without a limit of time; what the database refuses is an AuditError."""
     try:
         with psycopg.connect(dsn, autocommit=True) as connection:
             connection.execute("set statement_timeout = 0")
