@@ -372,6 +372,7 @@ def _in_words_of_clients(message: str) -> str:
     try:
         # It leaves out what is deep or long, and writes dots there.
         value = json.dumps(literal_eval(found["found"]), default=lambda _: "…", ensure_ascii=False)
+        value = value.encode(errors="backslashreplace").decode()  # half a surrogate pair cannot be sent
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return f"{message[: found.start()]}."
     return f"{message[: found.start()]}{found['before']}{value}{found['after']}"
