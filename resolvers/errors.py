@@ -319,7 +319,8 @@ def internal(cause: BaseException) -> ApiError:
 
 
 def shortened(message: str) -> str:
-    """A message without the bulk of what it quotes: graphql-core repeats names and values whole."""
+    """A message without the bulk of what it quotes: graphql-core repeats names and values whole, even half characters."""
+    message = message.encode(errors="backslashreplace").decode()
     return message if len(message) <= LONGEST_MESSAGE else f"{message[: LONGEST_MESSAGE - 1]}…"
 
 
@@ -372,7 +373,6 @@ def _in_words_of_clients(message: str) -> str:
     try:
         # It leaves out what is deep or long, and writes dots there.
         value = json.dumps(literal_eval(found["found"]), default=lambda _: "…", ensure_ascii=False)
-        value = value.encode(errors="backslashreplace").decode()  # half a surrogate pair cannot be sent
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return f"{message[: found.start()]}."
     return f"{message[: found.start()]}{found['before']}{value}{found['after']}"
