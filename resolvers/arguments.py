@@ -161,7 +161,7 @@ def _nul_in(value: Any, path: str) -> str | None:
     if isinstance(value, dict):
         if any("\x00" in key for key in value):
             return path
-        inside = [(f"{path}.{key}", inner) for key, inner in value.items()]
+        inside = [(f"{path}.{key[:60]}", inner) for key, inner in value.items()]
     elif isinstance(value, list):
         inside = [(f"{path}.{place}", inner) for place, inner in enumerate(value)]
     else:

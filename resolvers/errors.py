@@ -319,7 +319,8 @@ def internal(cause: BaseException) -> ApiError:
 
 
 def shortened(message: str) -> str:
-    """A message without the bulk of what it quotes: graphql-core repeats names and values whole."""
+    """A message without the bulk of what it quotes, in whole characters: graphql-core repeats names as they are."""
+    message = message.encode(errors="backslashreplace").decode()
     return message if len(message) <= LONGEST_MESSAGE else f"{message[: LONGEST_MESSAGE - 1]}…"
 
 

@@ -201,6 +201,8 @@ STATES = "query ($s: [ProgramStatus!]) { programs(filter: {status: $s}) { totalC
         (CREATE, {"input": {"title": {"a": {"b": {"c": {}}}}}}, "title", '{"a": {"b": "…"}}'),
         (PROGRAM, {}, "id", "to be provided"),
         (PROGRAM, {"id": {"userId": None}}, "id", 'found: {"userId": null}.'),
+        (CREATE, {"input": {"title": ["\ud800 é"]}}, "title", 'value: ["\\ud800 é"]'),
+        (CREATE, {"input": {"title": "x", "half \ud800": 1}}, "input", "'half \\ud800'"),
         (STATES, {"s": ["DRAFT", None]}, "s.1", "not to be null."),
         (
             ASSIGN,

@@ -144,6 +144,7 @@ async def test_json_may_stand_in_the_document(api: Api, as_learner: Person) -> N
         ({"a\x00": 1}, ""),
         (["\\u0000 \x00"], ".0"),
         ({"blocks": [{"title": "x"}, {"title": "\x00"}]}, ".blocks.1.title"),
+        ({"x" * 99: ["\x00"]}, f".{'x' * 60}.0"),
         ("\ud800", ""),
     ],
 )
