@@ -40,6 +40,10 @@ def install(dsn: str) -> bool:
         for statements in [SchemaManager.get_schema()] if made_for is None else _newer_than(made_for):
             connection.execute(statements.encode())
         connection.execute(_GRANTS)
+        # The library names its tables without a schema. Not a setting of the connection: poolers may drop it.
+        find = sql.SQL("alter role gym_worker in database {} set search_path = {}")
+        database = sql.Identifier(connection.info.dbname)
+        connection.execute(find.format(database, sql.Identifier(SCHEMA)))
         told = ".".join(map(str, current()))
         comment = sql.SQL("comment on schema {} is {}")
         connection.execute(

@@ -118,8 +118,8 @@ class Worker:
             await group.first_end()
 
     def _app(self) -> App:
-        options = {**self._options, "options": f"-c search_path={SCHEMA}"}
-        app = App(connector=PsycopgConnector(conninfo=self._dsn, min_size=1, max_size=4, kwargs=options))
+        connector = PsycopgConnector(conninfo=self._dsn, min_size=1, max_size=4, kwargs=self._options)
+        app = App(connector=connector)
         for name, task in self._tasks.items():
             register = app.task(name=name, pass_context=True, retry=_LaterEachTime())
             register(self._recorded(name, task))
