@@ -478,7 +478,8 @@ begin
             and not c.relispartition
             and c.relname not in (
                 'audit_entries', 'audit_salts', 'audit_seals', 'audit_heads', 'progress_events', 'block_completions',
-                'course_progress', 'program_progress', 'program_requirements', 'progress_queue'
+                'course_progress', 'program_progress', 'program_requirements', 'progress_queue',
+                'learning_sessions'
             )
         order by c.relname
     loop

@@ -30,6 +30,7 @@ OWN_AMONG_ALL = {
     "invitations": "invitations",  # of which a learner sees none
     "cohorts": "cohorts",
     "blockCompletions": "block_completions",
+    "learningSessions": "learning_sessions",
 }
 # Nor is there an index for "those one belongs to, or all for super admins", and there are not many communities.
 COMMUNITIES = "communities"
@@ -53,6 +54,10 @@ COMPUTED = {
     "private.missing_requirements": 6,
     "private.next_block": 6,
     "private.blocks_of_progress": 6,
+    "private.session_ended_at": 0,
+    "private.engagement": 6,
+    "private.engagement_score": 0,
+    "private.engagement_components": 0,
 }
 # Who sees a program sees its courses: the program is looked up by its primary key for each of them.
 LOOKED_UP_BY_POLICIES = {"programs_pkey"}
@@ -111,6 +116,9 @@ MUTATIONS: Mapping[str, Any] = {
     },
     "overrideCompletion": {"userId": cast.LEARNER.id, "blockId": crowd.BEGUN_BLOCK, "reason": "By hand"},
     "resetProgress": {"userId": cast.LEARNER.id, "courseId": cast.COURSE, "reason": "Again"},
+    "startSession": {"contentId": crowd.BEGUN_BLOCK},
+    "heartbeatSession": {"id": crowd.OPEN_SESSION, "counter": 1, "visibleSeconds": 20},
+    "endSession": {"id": crowd.OPEN_SESSION},
 }
 # What somebody does may complete each program that they are in, and the learner is in 60 of four courses: their
 # enrolments are gone through, and in each one course is looked up.
@@ -129,6 +137,9 @@ CARRIED_OUT_BY = {
     "enroll": tuple(PEOPLE),
     "withdrawEnrollment": tuple(PEOPLE),
     "recordProgress": tuple(PEOPLE),
+    "startSession": ("learner", "admin"),
+    "heartbeatSession": ("learner",),
+    "endSession": ("learner",),
 }
 
 
