@@ -247,6 +247,8 @@ def test_every_tenant_table_is_planned_for_a_large_community(crowded: Crowded) -
         ("more programs.enrollments with cohortId", "admin", "rows of program_enrollments"),
         ("enrollments with dueBefore", "admin", "rows of program_enrollments"),
         ("cohorts", "learner", "rows of cohorts"),
+        ("learningSessions", "learner", "rows of learning_sessions"),
+        ("learningSessions.engagement", "admin", "asks private.is_community_admin"),
         ("members.email", "admin", "asks private.is_community_admin"),
         ("programs.stats", "admin", "asks private.is_community_admin"),
         ("courses.versions.blockCount", "admin", "asks private.is_community_admin"),
@@ -307,6 +309,10 @@ BREAKAGES = {
     "no index leads to what is overdue": (
         "drop index public.program_enrollments_open_due_idx",
         *("how many enrollments with overdue True", "admin", "of program_enrollments"),
+    ),
+    "no index leads to a person's sessions": (
+        "drop index public.learning_sessions_user_idx",
+        *("learningSessions with userId", "admin", "of learning_sessions"),
     ),
     "no index leads to a cohort": (
         "drop index public.program_enrollments_cohort_idx",

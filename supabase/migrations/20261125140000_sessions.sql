@@ -45,8 +45,10 @@ comment on column public.learning_sessions.heartbeats is 'How many there are in 
 
 create unique index learning_sessions_one_open on public.learning_sessions (community_id, user_id) where ended_at is null;
 create index learning_sessions_started_at_idx on public.learning_sessions (community_id, started_at, id);
-create index learning_sessions_user_idx on public.learning_sessions (community_id, user_id, started_at, id);
 create index learning_sessions_content_idx on public.learning_sessions (community_id, content_id, started_at, id);
+-- After the one before, and so in a restored database: of two that seem equally good the planner takes the later one, and
+-- fewer sessions are one person's than are about one content.
+create index learning_sessions_user_idx on public.learning_sessions (community_id, user_id, started_at, id);
 
 -- When a session ended, whether or not that has been written yet: after 30 minutes of silence it ended when they began.
 create function private.session_ended_at(session public.learning_sessions) returns timestamptz
