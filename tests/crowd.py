@@ -311,6 +311,15 @@ from program as p,
 """
 
 
+_JOB_RUNS = """
+insert into public.job_runs (community_id, task, job_id, attempt, status, started_at, finished_at, did)
+select
+    community_id, 'advance_progress', n, 1, case mod(n, 50) when 0 then 'failed' else 'succeeded' end,
+    '2026-06-01'::timestamptz + n * interval '1 minute', '2026-06-01'::timestamptz + n * interval '1 minute', 1
+from place, generate_series(1, case place when 1 then 5000 else 10 end) as n;
+"""
+
+
 def fill(database: Database) -> None:
     """In some seconds, past triggers and foreign keys: what is written here keeps their rules by itself."""
     values: dict[str, Any] = {
@@ -333,6 +342,7 @@ def fill(database: Database) -> None:
         _PROGRESS,
         _SESSIONS,
         _AUDIT,
+        _JOB_RUNS,
     )
     with psycopg.connect(database.dsn("supabase_admin"), autocommit=True) as connection:
         with connection.transaction():

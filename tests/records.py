@@ -368,6 +368,11 @@ def _progress_queue() -> list[Record]:
     return [Record("private.progress_queue", "any", found, insert, "queued_at = now()")]
 
 
+def _job_runs() -> list[Record]:
+    insert = f"(community_id, task, job_id, attempt) values ('{ALPHA}', 'rest', 9, 1)"
+    return [Record("public.job_runs", "any", f"community_id = '{ALPHA}'", insert, "did = 1")]
+
+
 RECORDS = (
     *_communities(),
     *_memberships(),
@@ -390,4 +395,5 @@ RECORDS = (
     *_progress(),
     *_program_requirements(),
     *_progress_queue(),
+    *_job_runs(),
 )

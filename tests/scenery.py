@@ -215,27 +215,29 @@ def _set_status(connection: psycopg.Connection, table: str, status: str, *ids: U
 
 def _progress(connection: psycopg.Connection) -> None:
     """Half a page each, and a word of the admin about the quiz."""
-    for learner in (cast.LEARNER, cast.PEER):
-        event = {
-            "event_id": str(uuid4()),
-            "block_id": str(cast.BLOCKS[1]),
-            "value": 0.5,
-            "occurred_at": "2026-10-01T09:00Z",
-        }
+    page, quiz = (str(block) for block in cast.BLOCKS[1:])  # Alpha and Beta have blocks of the same ids
+    for learner, admin, other_course in (
+        (cast.LEARNER, cast.ADMIN, cast.SECOND_COURSE),
+        (cast.PEER, cast.ADMIN, cast.SECOND_COURSE),
+        (cast.OTHER_LEARNER, cast.OTHER_ADMIN, cast.OTHER_DRAFT_COURSE),
+    ):
+        event = {"event_id": str(uuid4()), "block_id": page, "value": 0.5, "occurred_at": "2026-10-01T09:00Z"}
         _as(connection, learner, "record_progress", {"events": [event]})
         override = {
             "user_id": str(learner.id),
-            "block_id": str(cast.BLOCKS[2]),
+            "block_id": quiz,
             "value": 0.25,
             "reason": "Half of it by hand",
         }
-        _as(connection, cast.ADMIN, "override_completion", override)
-        attempt = [(ALPHA, learner.id, cast.SECOND_COURSE, 2, "Anew")]
+        _as(connection, admin, "override_completion", override)
+        attempt = [(learner.community, learner.id, other_course, 2, "Anew")]
         _insert(
             connection, "public.course_attempts", "community_id, user_id, course_id, attempt, reason", attempt
         )
     queued = [(ALPHA, cast.KEPT_ENROLLMENT)]
     _insert(connection, "private.progress_queue", "community_id, enrollment_id", queued)
+    runs = [(community, "rest", 1, 1) for community in (ALPHA, BETA)]
+    _insert(connection, "public.job_runs", "community_id, task, job_id, attempt", runs)
 
 
 def _sessions(connection: psycopg.Connection) -> None:

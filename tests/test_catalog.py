@@ -61,6 +61,7 @@ REVIEWED = {
         "restore_course(jsonb)",
         "delete_course(jsonb)",
         "discard_course_version(jsonb)",
+        "private.touch_program(uuid)",  # asks whether an admin does, and writes a time, in their community only
         # Each asks first whether the caller may see this person's progress.
         "private.course_progress(jsonb)",
         "private.courses_of_progress(program_progress)",
