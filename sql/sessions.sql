@@ -293,16 +293,19 @@ as $$
 declare
     ended integer;
 begin
-    update public.learning_sessions as s
-    set ended_at = s.last_seen_at
-    where s.community_id = community and s.id in (
+    -- Chosen once: as a condition, the limit might be applied anew for each row.
+    with idle as materialized (
         select i.id
         from public.learning_sessions as i
         where i.community_id = community and i.ended_at is null
             and i.last_seen_at <= pg_catalog.now() - interval '30 minutes'
         limit greatest(most, 0)
         for no key update skip locked
-    );
+    )
+    update public.learning_sessions as s
+    set ended_at = s.last_seen_at
+    from idle as i
+    where s.community_id = community and s.id = i.id;
     get diagnostics ended = row_count;
     return ended;
 end
