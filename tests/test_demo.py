@@ -168,3 +168,17 @@ def test_the_sample_is_a_part_of_the_whole(file: str) -> None:
     whole = {tuple(row[column] for column in columns) for row in read(WHOLE, file)}
 
     assert {tuple(row.values()) for row in sample} <= whole
+
+
+def test_an_invitation_can_be_tried_without_signing_up(database: Database) -> None:
+    """As the README says."""
+    assert load(database)
+    admin, learner = signed_in(database, "other-admin@demo.test"), signed_in(database, "learner@demo.test")
+
+    admin.sql(
+        "select public.invite_member(%s)", Jsonb({"email": "learner@demo.test", "display_name": "Learner"})
+    )
+    ((invitation,),) = learner.sql("select id from private.viewer_invitations()")
+    learner.sql("select public.accept_invitation(%s)", Jsonb({"id": str(invitation)}))
+
+    assert len(learner.sql("select from private.viewer_memberships()")) == 2

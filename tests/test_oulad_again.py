@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from jobs.oulad import ImportFailed, ImportTotals, import_oulad, run
+from jobs.oulad._console import _conclusion
 from local.demo import SAMPLE
 from tests.databases import Database, cloned
 from tests.oulad_folders import (
@@ -337,3 +338,8 @@ def _end(course: dict[str, str]) -> datetime:
     year, half = int(course["code_presentation"][:4]), course["code_presentation"][4]
     begin = datetime(year, {"B": 2, "J": 10}[half], 1, tzinfo=UTC)
     return begin + timedelta(days=int(course["module_presentation_length"]))
+
+
+@pytest.mark.parametrize(("rows", "said"), [(0, "Nothing new"), (1, "1 new row."), (1200, "1,200 new rows.")])
+def test_what_was_imported_is_counted_in_words(rows: int, said: str) -> None:
+    assert said in _conclusion(ImportTotals({}, created={"programs": rows}))

@@ -46,4 +46,5 @@ def _summary(totals: ImportTotals) -> Table:
 
 def _conclusion(totals: ImportTotals) -> str:
     created = sum(totals.created.values())
-    return f"Imported: {created:,} new rows." if created else "Nothing new: all of it was there already."
+    rows = "row" if created == 1 else "rows"
+    return f"Imported: {created:,} new {rows}." if created else "Nothing new: all of it was there already."
