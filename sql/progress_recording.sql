@@ -242,16 +242,21 @@ begin
     insert into public.course_progress
     select counted.*
     from (
-        select distinct e.user_id, e.course_id, e.attempt, e.versions from pg_catalog.unnest(entries) as e
+        select e.user_id, e.course_id, v.version, e.attempt
+        from (
+            select distinct e.user_id, e.course_id, e.attempt, e.versions from pg_catalog.unnest(entries) as e
+        ) as e
+        cross join lateral pg_catalog.unnest(e.versions) as v (version)
+        where not exists (
+            select from public.course_progress as p
+            where p.community_id = community and p.user_id = e.user_id and p.course_id = e.course_id
+                and p.version = v.version and p.attempt = e.attempt
+        )
+        -- For itself: joined, each would be counted before it is asked whether it is there.
+        offset 0
     ) as e
-    cross join lateral pg_catalog.unnest(e.versions) as v (version)
-    cross join lateral private.counted_course_progress(community, e.user_id, e.course_id, v.version, e.attempt) as counted
-    where not exists (
-        select from public.course_progress as p
-        where p.community_id = community and p.user_id = e.user_id and p.course_id = e.course_id
-            and p.version = v.version and p.attempt = e.attempt
-    )
-    order by e.user_id, e.course_id, v.version, e.attempt;
+    cross join lateral private.counted_course_progress(community, e.user_id, e.course_id, e.version, e.attempt) as counted
+    order by e.user_id, e.course_id, e.version, e.attempt;
 end
 $$;
 
@@ -341,13 +346,13 @@ end
 $$;
 
 -- What follows for courses and enrolments once the sums have moved.
-create function private.follow_progress(community uuid, person uuid, courses uuid[]) returns void
+create function private.follow_progress(community uuid, touched private.learner_course[]) returns void
 volatile
 set search_path = ''
 language plpgsql
 as $$
 declare
-    enrollment public.program_enrollments;
+    enrollments public.program_enrollments[];
 begin
     update public.course_progress as p
     set completed_at = (
@@ -359,13 +364,15 @@ begin
         where b.community_id = p.community_id and b.course_id = p.course_id and b.version = p.version
             and b.required and b.completion_mode = 'completable'
     )
-    where p.community_id = community and p.user_id = person and p.course_id = any (courses)
+    from pg_catalog.unnest(touched) as t
+    where p.community_id = community and p.user_id = t.user_id and p.course_id = t.course_id
         and p.completed_at is null and p.total_required > 0 and p.done_required = p.total_required;
 
-    for enrollment in select e.* from private.enrollments_with_course(community, person, courses) as e loop
-        perform private.begin_course_progress(enrollment);
-        perform private.evaluate_enrollment(enrollment);
-    end loop;
+    enrollments := array(select e from private.enrollments_with_courses(community, touched) as e);
+    if enrollments <> '{}' then
+        perform private.begin_course_progress(enrollments);
+        perform private.evaluate_enrollments(enrollments);
+    end if;
 end
 $$;
 
@@ -374,13 +381,15 @@ $$;
 create function private.record_events(community uuid, events jsonb) returns jsonb
 volatile
 set search_path = ''
+-- One plan for lists of every length. The planner would make one anew for each call, as it takes short lists for cheaper
+-- than they are: that costs more than to carry it out.
+set plan_cache_mode = 'force_generic_plan'
 language plpgsql
 as $$
 declare
     entries private.progress_entry[] := private.progress_entries_in(events);
     new_entries private.progress_entry[];
     members uuid[];
-    touched record;
 begin
     members := private.lock_learners(community, array(select e.user_id from pg_catalog.unnest(entries) as e));
     entries := private.told_apart(community, private.located_entries(community, members, entries));
@@ -388,14 +397,9 @@ begin
     if pg_catalog.cardinality(new_entries) > 0 then
         perform private.begin_courses(community, new_entries);
         perform private.write_entries(community, new_entries);
-        for touched in
-            select e.user_id, pg_catalog.array_agg(distinct e.course_id) as courses
-            from pg_catalog.unnest(new_entries) as e
-            group by e.user_id
-            order by e.user_id
-        loop
-            perform private.follow_progress(community, touched.user_id, touched.courses);
-        end loop;
+        perform private.follow_progress(community, array(
+            select distinct row(e.user_id, e.course_id)::private.learner_course from pg_catalog.unnest(new_entries) as e
+        ));
     end if;
     return pg_catalog.jsonb_build_object(
         'results', (
