@@ -116,9 +116,30 @@ begin
             left join standings as s on s.user_id = g.user_id and s.course = g.course
         ),
         located as (
-            select t.*, b.completion_mode, b.in_version, b.required, 1 + a.opened as current_attempt, 1 + a.opened_by_then as attempt_then
+            select
+                t.*, coalesce(b.completion_mode, n.completion_mode) as completion_mode, b.completion_mode is not null as in_version,
+                1 + a.opened as current_attempt, 1 + a.opened_by_then as attempt_then
             from timed as t
-            left join lateral private.block_for_learner(community, t.course, t.block_id, t.counting) as b on true
+            -- The block as it is in one of the versions that count, or else in the newest version that is published.
+            left join lateral (
+                select b.completion_mode
+                from public.blocks as b
+                where b.community_id = community and b.course_id = t.course and b.version = any (t.counting)
+                    and b.id = t.block_id
+                order by b.version desc
+                limit 1
+            ) as b on true
+            left join lateral (
+                select o.completion_mode
+                from public.course_versions as v
+                join public.blocks as o
+                    on o.community_id = v.community_id and o.course_id = v.course_id and o.version = v.version
+                    and o.id = t.block_id
+                where v.community_id = community and v.course_id = t.course and v.published
+                    and b.completion_mode is null
+                order by v.version desc
+                limit 1
+            ) as n on true
             left join lateral (
                 select count(*) as opened, count(*) filter (where o.began_at <= t.counts_at) as opened_by_then
                 from public.course_attempts as o
@@ -150,36 +171,6 @@ begin
         ) as p
         order by l.place
     );
-end
-$$;
-
--- A block as it is in one of these versions, or else in the newest version that is published; no row when in none.
-create function private.block_for_learner(community uuid, course uuid, block uuid, versions integer[])
-returns table (completion_mode text, required boolean, in_version boolean)
-stable
-rows 1
-set search_path = ''
-language plpgsql
-as $$
-begin
-    select b.completion_mode, b.required, true into completion_mode, required, in_version
-    from pg_catalog.unnest(versions) as v
-    join public.blocks as b
-        on b.community_id = community and b.course_id = course and b.version = v and b.id = block
-    order by v desc
-    limit 1;
-    if not found then
-        select b.completion_mode, b.required, false into completion_mode, required, in_version
-        from public.course_versions as v
-        join public.blocks as b
-            on b.community_id = v.community_id and b.course_id = v.course_id and b.version = v.version and b.id = block
-        where v.community_id = community and v.course_id = course and v.published
-        order by v.version desc
-        limit 1;
-    end if;
-    if found then
-        return next;
-    end if;
 end
 $$;
 
@@ -251,8 +242,10 @@ begin
             select from public.course_progress as p
             where p.community_id = community and p.user_id = e.user_id and p.course_id = e.course_id
                 and p.version = v.version and p.attempt = e.attempt
+            offset 0
         )
-        -- For itself: joined, each would be counted before it is asked whether it is there.
+        -- For itself, as the other: joined, each would be counted before it is asked whether it is there, and all of the
+        -- community be read for that.
         offset 0
     ) as e
     cross join lateral private.counted_course_progress(community, e.user_id, e.course_id, e.version, e.attempt) as counted
@@ -279,20 +272,23 @@ begin
     order by e.user_id, e.event_id;
 
     with told as (
-        select
-            e.user_id, e.course_id, e.attempt, e.block_id, max(e.value) as value,
-            min(e.counted_at) filter (where e.value = 1) as earned_at, max(e.score) as score,
-            pg_catalog.bool_or(e.correct) as correct, count(*) as event_count, min(e.counted_at) as started_at
-        from pg_catalog.unnest(entries) as e
-        group by e.user_id, e.course_id, e.attempt, e.block_id
-    ),
-    -- As they were: a statement does not see what it writes.
-    before as (
-        select c.user_id, c.course_id, c.attempt, c.block_id, c.value
-        from told as t
-        join public.block_completions as c
-            on c.community_id = community and c.user_id = t.user_id and c.course_id = t.course_id
-            and c.attempt = t.attempt and c.block_id = t.block_id
+        select e.*, coalesce(before.value, 0) as value_before
+        from (
+            select
+                e.user_id, e.course_id, e.attempt, e.block_id, max(e.value) as value,
+                min(e.counted_at) filter (where e.value = 1) as earned_at, max(e.score) as score,
+                pg_catalog.bool_or(e.correct) as correct, count(*) as event_count, min(e.counted_at) as started_at
+            from pg_catalog.unnest(entries) as e
+            group by e.user_id, e.course_id, e.attempt, e.block_id
+        ) as e
+        -- As it was: a statement does not see what it writes. This and what follows for itself, so that it is looked up.
+        left join lateral (
+            select c.value
+            from public.block_completions as c
+            where c.community_id = community and c.user_id = e.user_id and c.course_id = e.course_id
+                and c.attempt = e.attempt and c.block_id = e.block_id
+            offset 0
+        ) as before on true
     ),
     written as (
         insert into public.block_completions as c (
@@ -313,24 +309,28 @@ begin
             started_at = least(c.started_at, excluded.started_at)
         returning c.user_id, c.course_id, c.attempt, c.block_id, c.value, c.started_at
     ),
-    moved as (
-        select w.*, coalesce(b.value, 0) as value_before
-        from written as w
-        left join before as b using (user_id, course_id, attempt, block_id)
-    ),
     sums as (
         select
-            p.user_id, p.course_id, p.version, p.attempt, min(m.started_at) as started_at,
-            coalesce(pg_catalog.sum((m.value = 1)::integer - (m.value_before = 1)::integer) filter (where b.required), 0) as done,
-            coalesce(pg_catalog.sum(b.weight * (m.value - m.value_before)) filter (where b.required), 0) as earned
-        from moved as m
-        join public.course_progress as p
-            on p.community_id = community and p.user_id = m.user_id and p.course_id = m.course_id
-            and p.attempt = m.attempt
-        left join public.blocks as b
-            on b.community_id = community and b.course_id = m.course_id and b.version = p.version
-            and b.id = m.block_id and b.completion_mode = 'completable'
-        group by p.user_id, p.course_id, p.version, p.attempt
+            w.user_id, w.course_id, p.version, w.attempt, min(w.started_at) as started_at,
+            coalesce(pg_catalog.sum((w.value = 1)::integer - (t.value_before = 1)::integer) filter (where b.required), 0) as done,
+            coalesce(pg_catalog.sum(b.weight * (w.value - t.value_before)) filter (where b.required), 0) as earned
+        from written as w
+        join told as t using (user_id, course_id, attempt, block_id)
+        cross join lateral (
+            select p.version
+            from public.course_progress as p
+            where p.community_id = community and p.user_id = w.user_id and p.course_id = w.course_id
+                and p.attempt = w.attempt
+            offset 0
+        ) as p
+        left join lateral (
+            select b.weight, b.required
+            from public.blocks as b
+            where b.community_id = community and b.course_id = w.course_id and b.version = p.version
+                and b.id = w.block_id and b.completion_mode = 'completable'
+            offset 0
+        ) as b on true
+        group by w.user_id, w.course_id, p.version, w.attempt
     )
     update public.course_progress as p
     set
