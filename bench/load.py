@@ -1,7 +1,9 @@
-"""The load generator, a process of its own: a closed loop over kept-alive connections, with epoll and bare sockets.
+"""The load generator, a process of its own: kept-alive connections, with epoll and bare sockets.
 
-Each connection sends its next request when it has the answer to the last. It shares the machine with what it measures,
-so it builds no objects and parses no more of an answer than it must; its own CPU time is told with the result.
+In a closed loop each connection sends its next request when it has the answer to the last. In an open one requests come
+at a constant rate whether or not others are answered, and latency counts from the moment at which they were to come. It
+shares the machine with what it measures, so it builds no objects and parses no more of an answer than it must; its own
+CPU time is told with the result.
 """
 
 import gc
@@ -9,11 +11,13 @@ import itertools
 import json
 import pickle
 import re
+import resource
 import select
 import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
@@ -28,7 +32,10 @@ _PATIENCE_SECONDS = 30
 
 @dataclass(frozen=True)
 class Job:
-    """What to send, in this order and then from the beginning again; until the time is over, or once through."""
+    """What to send, in this order and then from the beginning again; until the time is over, or once through.
+
+    With `rate` an open loop of so many requests a second, once through.
+    """
 
     port: int
     requests: Sequence[bytes]
@@ -36,6 +43,7 @@ class Job:
     seconds: float = float("inf")
     order: Sequence[int] | None = None
     once: bool = False
+    rate: float | None = None
 
 
 @dataclass(frozen=True)
@@ -102,12 +110,35 @@ def _is_whole(answer: bytes | bytearray, length: int) -> bool:
     return whole
 
 
-def _drive(job: Job) -> Load:
-    upcoming = _upcoming(job)
+def _answered(connection: _Connection, buffer: bytearray) -> bool:
+    """Reads what has come; whether the answer is there to its end."""
+    length = connection.socket.recv_into(buffer)
+    if length == 0:
+        raise ValueError("it closed a connection")
+    if connection.part:
+        connection.part += buffer[:length]
+        if not _is_whole(connection.part, len(connection.part)):
+            return False
+        connection.part = b""
+    elif not _is_whole(buffer, length):
+        connection.part = bytes(buffer[:length])
+        return False
+    return True
+
+
+def _connect(job: Job) -> tuple[dict[int, _Connection], select.epoll]:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     connections = {c.socket.fileno(): c for c in (_Connection(job.port) for _ in range(job.connections))}
     poller = select.epoll()
     for number in connections:
         poller.register(number, select.EPOLLIN)
+    return connections, poller
+
+
+def _drive(job: Job) -> Load:
+    upcoming = _upcoming(job)
+    connections, poller = _connect(job)
     buffer = bytearray(_BUFFER_BYTES)
     latencies: list[int] = []
     began, cpu_began = time.perf_counter_ns(), time.process_time_ns()
@@ -121,22 +152,45 @@ def _drive(job: Job) -> Load:
             raise ValueError(f"no answer for {_PATIENCE_SECONDS} seconds")
         for number, _ in ready:
             connection = connections[number]
-            length = connection.socket.recv_into(buffer)
-            if length == 0:
-                raise ValueError("it closed a connection")
-            if connection.part:
-                connection.part += buffer[:length]
-                if not _is_whole(connection.part, len(connection.part)):
-                    continue
-                connection.part = b""
-            elif not _is_whole(buffer, length):
-                connection.part = bytes(buffer[:length])
+            if not _answered(connection, buffer):
                 continue
             now = time.perf_counter_ns()
             latencies.append(now - connection.sent_at)
             waiting -= 1
             if now < deadline:
                 waiting += _send(connection, next(upcoming, None))
+    return _result(latencies, time.perf_counter_ns() - began, time.process_time_ns() - cpu_began)
+
+
+def _drive_at(rate: float, job: Job) -> Load:
+    connections, poller = _connect(job)
+    free = list(connections.values())
+    buffer = bytearray(_BUFFER_BYTES)
+    latencies: list[int] = []
+    began, cpu_began = time.perf_counter_ns(), time.process_time_ns()
+    schedule = ((began + int(number * 1e9 / rate), request) for number, request in enumerate(job.requests))
+    upcoming = next(schedule, None)
+    due: deque[tuple[int, bytes]] = deque()
+    while len(latencies) < len(job.requests):
+        now = time.perf_counter_ns()
+        while upcoming and upcoming[0] <= now:
+            due.append(upcoming)
+            upcoming = next(schedule, None)
+        while due and free:
+            scheduled, request = due.popleft()
+            connection = free.pop()
+            _send(connection, request)
+            connection.sent_at = scheduled
+        patience = max(0.0, (upcoming[0] - time.perf_counter_ns()) / 1e9) if upcoming else _PATIENCE_SECONDS
+        # Not the poller's own waiting, which is in whole milliseconds.
+        ready, _, _ = select.select([poller], [], [], patience)
+        if not ready and not upcoming:
+            raise ValueError(f"no answer for {_PATIENCE_SECONDS} seconds")
+        for number, _ in poller.poll(0) if ready else ():
+            connection = connections[number]
+            if _answered(connection, buffer):
+                latencies.append(time.perf_counter_ns() - connection.sent_at)
+                free.append(connection)
     return _result(latencies, time.perf_counter_ns() - began, time.process_time_ns() - cpu_began)
 
 
@@ -172,7 +226,7 @@ def main() -> None:
     job: Job = pickle.load(sys.stdin.buffer)
     gc.disable()
     try:
-        told: dict[str, object] = dict(asdict(_drive(job)))
+        told: dict[str, object] = dict(asdict(_drive(job) if job.rate is None else _drive_at(job.rate, job)))
     except (ValueError, OSError) as error:
         told = {"failure": str(error)}
     print(json.dumps(told))
