@@ -31,12 +31,15 @@ begin
             select from public.course_progress as p
             where p.community_id = e.community_id and p.user_id = e.user_id and p.course_id = r.course_id
                 and p.version = r.course_version and p.attempt = a.attempt
+            offset 0
         ) and exists (
             select from public.block_completions as c
             where c.community_id = e.community_id and c.user_id = e.user_id and c.course_id = r.course_id
                 and c.attempt = a.attempt
+            offset 0
         )
-        -- For itself: joined, each would be counted before it is asked whether it is there.
+        -- For itself, as the others: joined, each would be counted before it is asked whether it is there, and all that
+        -- the person has done be read for that.
         offset 0
     ) as e
     cross join lateral private.counted_course_progress(
