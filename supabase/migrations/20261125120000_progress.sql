@@ -1195,43 +1195,54 @@ begin
 end
 $$;
 
--- Makes the rows that sums are kept in, for who has none yet in a version that counts for them.
-create function private.begin_courses(community uuid, entries private.progress_entry[]) returns void
+-- Makes the rows that sums are kept in, for who has none yet in a version that counts for them; tells whose.
+create function private.begin_courses(community uuid, entries private.progress_entry[]) returns private.learner_course[]
 volatile
 set search_path = ''
 language plpgsql
 as $$
+declare
+    begun private.learner_course[];
 begin
-    insert into public.course_progress
-    select counted.*
-    from (
-        select e.user_id, e.course_id, v.version, e.attempt
+    with inserted as (
+        insert into public.course_progress
+        select counted.*
         from (
-            select distinct e.user_id, e.course_id, e.attempt, e.versions from pg_catalog.unnest(entries) as e
-        ) as e
-        cross join lateral pg_catalog.unnest(e.versions) as v (version)
-        where not exists (
-            select from public.course_progress as p
-            where p.community_id = community and p.user_id = e.user_id and p.course_id = e.course_id
-                and p.version = v.version and p.attempt = e.attempt
+            select e.user_id, e.course_id, v.version, e.attempt
+            from (
+                select distinct e.user_id, e.course_id, e.attempt, e.versions from pg_catalog.unnest(entries) as e
+            ) as e
+            cross join lateral pg_catalog.unnest(e.versions) as v (version)
+            where not exists (
+                select from public.course_progress as p
+                where p.community_id = community and p.user_id = e.user_id and p.course_id = e.course_id
+                    and p.version = v.version and p.attempt = e.attempt
+                offset 0
+            )
+            -- For itself, as the other: joined, each would be counted before it is asked whether it is there, and all of
+            -- the community be read for that.
             offset 0
-        )
-        -- For itself, as the other: joined, each would be counted before it is asked whether it is there, and all of the
-        -- community be read for that.
-        offset 0
-    ) as e
-    cross join lateral private.counted_course_progress(community, e.user_id, e.course_id, e.version, e.attempt) as counted
-    order by e.user_id, e.course_id, e.version, e.attempt;
+        ) as e
+        cross join lateral private.counted_course_progress(
+            community, e.user_id, e.course_id, e.version, e.attempt
+        ) as counted
+        order by e.user_id, e.course_id, e.version, e.attempt
+        returning user_id, course_id
+    )
+    select pg_catalog.array_agg(row(i.user_id, i.course_id)::private.learner_course) into begun from inserted as i;
+    return begun;
 end
 $$;
 
 -- Writes new events, brings the completions of their blocks up to date, and moves the sums over them by what that
--- changed: in whatever order, the same.
-create function private.write_entries(community uuid, entries private.progress_entry[]) returns void
+-- changed: in whatever order, the same. Tells whose it moved.
+create function private.write_entries(community uuid, entries private.progress_entry[]) returns private.learner_course[]
 volatile
 set search_path = ''
 language plpgsql
 as $$
+declare
+    touched private.learner_course[];
 begin
     insert into public.progress_events (
         community_id, user_id, event_id, course_id, block_id, attempt, value, score, correct, data,
@@ -1303,17 +1314,22 @@ begin
             offset 0
         ) as b on true
         group by w.user_id, w.course_id, p.version, w.attempt
+    ),
+    moved as (
+        update public.course_progress as p
+        set
+            done_required = p.done_required + s.done,
+            earned = p.earned + s.earned,
+            started_at = least(p.started_at, s.started_at),
+            updated_at = pg_catalog.now()
+        from sums as s
+        where p.community_id = community and p.user_id = s.user_id and p.course_id = s.course_id
+            and p.version = s.version and p.attempt = s.attempt
+            and (s.done <> 0 or s.earned <> 0 or p.started_at is null or s.started_at < p.started_at)
+        returning p.user_id, p.course_id
     )
-    update public.course_progress as p
-    set
-        done_required = p.done_required + s.done,
-        earned = p.earned + s.earned,
-        started_at = least(p.started_at, s.started_at),
-        updated_at = pg_catalog.now()
-    from sums as s
-    where p.community_id = community and p.user_id = s.user_id and p.course_id = s.course_id
-        and p.version = s.version and p.attempt = s.attempt
-        and (s.done <> 0 or s.earned <> 0 or p.started_at is null or s.started_at < p.started_at);
+    select pg_catalog.array_agg(row(m.user_id, m.course_id)::private.learner_course) into touched from moved as m;
+    return touched;
 end
 $$;
 
@@ -1362,16 +1378,18 @@ declare
     entries private.progress_entry[] := private.progress_entries_in(events);
     new_entries private.progress_entry[];
     members uuid[];
+    touched private.learner_course[];
 begin
     members := private.lock_learners(community, array(select e.user_id from pg_catalog.unnest(entries) as e));
     entries := private.told_apart(community, private.located_entries(community, members, entries));
     new_entries := array(select e from pg_catalog.unnest(entries) as e where e.status = 'accepted' order by e.place);
     if pg_catalog.cardinality(new_entries) > 0 then
-        perform private.begin_courses(community, new_entries);
-        perform private.write_entries(community, new_entries);
-        perform private.follow_progress(community, array(
-            select distinct row(e.user_id, e.course_id)::private.learner_course from pg_catalog.unnest(new_entries) as e
-        ));
+        touched := private.begin_courses(community, new_entries);
+        touched := touched || private.write_entries(community, new_entries);
+        -- Whoever does again what is done moves nothing, and most events of some clients are like that.
+        if touched is not null then
+            perform private.follow_progress(community, touched);
+        end if;
     end if;
     return pg_catalog.jsonb_build_object(
         'results', (
