@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import count
+from itertools import count, cycle, islice
 from typing import Any, LiteralString
 from uuid import UUID, uuid5
 
@@ -95,7 +95,7 @@ class Learners:
         ]
         self._admins = {community: _caller(community, user) for community, user in database.run(_ADMINS)}
         self.sent: list[Event] = []
-        self._turn = count()
+        self._turn, self._number = count(), count()
 
     @cached_property
     def by_community(self) -> dict[UUID, list[Learner]]:
@@ -103,6 +103,10 @@ class Learners:
         for learner in self.all:
             found[learner.caller.community_id].append(learner)
         return found
+
+    @cached_property
+    def _turns(self) -> dict[UUID, Iterator[Learner]]:
+        return {community: cycle(people) for community, people in self.by_community.items()}
 
     def take(self) -> Learner:
         return self.all[next(self._turn) % len(self.all)]
@@ -116,9 +120,13 @@ class Learners:
         return able[:number]
 
     def event(self, learner: Learner, value: float = 1) -> Event:
-        event_id = uuid5(_EVENTS_OF_THIS_RUN, str(len(self.sent)))
+        event_id = uuid5(_EVENTS_OF_THIS_RUN, str(next(self._number)))
         self.sent.append(Event(event_id, learner.user_id, learner.next_block(), value))
         return self.sent[-1]
+
+    def take_back(self, number: int) -> None:
+        """The last events that were made were not sent."""
+        del self.sent[len(self.sent) - number :]
 
     def single(self, number: int) -> list[bytes]:
         """One event a request, every tenth of half a block."""
@@ -137,15 +145,13 @@ class Learners:
 
     def of_many(self, number: int, events: int) -> list[bytes]:
         """Lists that admins send, of as many learners as there are, a community as often as it has learners."""
-        chance = random.Random(2)
-        requests = []
-        for learner in chance.choices(self.all, k=number):
-            community = learner.caller.community_id
-            people = self.by_community[community]
-            some = (people * (events // len(people) + 1))[:events] if len(people) < events else people
-            told = [self.event(one) for one in chance.sample(some, events)]
-            requests.append(self.by_admin(community, told))
-        return requests
+        communities = random.Random(2).choices(self.all, k=number)
+        return [self._of_some(learner.caller.community_id, events) for learner in communities]
+
+    def _of_some(self, community: UUID, events: int) -> bytes:
+        """Of those whose turn it is."""
+        people = islice(self._turns[community], events)
+        return self.by_admin(community, [self.event(one) for one in people])
 
     def by_admin(self, community: UUID, events: Sequence[Event]) -> bytes:
         return recorded(self._admins[community], events, for_others=True)

@@ -24,17 +24,20 @@ from dataclasses import asdict, dataclass
 from bench.errors import BenchError
 
 _OK = b"HTTP/1.1 200"
+_BUSY = b"HTTP/1.1 503"
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
 _BUFFER_BYTES = 1 << 20
 _PATIENCE_SECONDS = 30
+_REST_NS = 1_000_000_000
 
 
 @dataclass(frozen=True)
 class Job:
     """What to send, in this order and then from the beginning again; until the time is over, or once through.
 
-    With `rate` an open loop of so many requests a second, once through.
+    With `rate` an open loop of so many requests a second, once through. Who is `patient` and is told that the server is
+    busy sends the same again a second later; otherwise that is a failure as any other.
     """
 
     port: int
@@ -44,11 +47,12 @@ class Job:
     order: Sequence[int] | None = None
     once: bool = False
     rate: float | None = None
+    patient: bool = False
 
 
 @dataclass(frozen=True)
 class Load:
-    """What came of a job."""
+    """What came of a job; `busy` is how often the server asked to come back."""
 
     requests: int
     seconds: float
@@ -56,6 +60,7 @@ class Load:
     p95_ms: float
     p99_ms: float
     own_cpu_us: float
+    busy: int = 0
 
     @property
     def per_second(self) -> float:
@@ -83,23 +88,29 @@ def run(job: Job) -> Load:
     return Load(**told)
 
 
-class _Connection:
-    """A socket, when its request left, and what has come of an answer that did not arrive in one piece."""
+class _BusyError(ValueError):
+    """The server asks to come back."""
 
-    __slots__ = ("part", "sent_at", "socket")
+
+class _Connection:
+    """A socket, its request and when that left, and what has come of an answer that did not arrive in one piece."""
+
+    __slots__ = ("part", "request", "sent_at", "socket")
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.setblocking(False)
         self.sent_at = 0
+        self.request = b""
         self.part = b""
 
 
 def _is_whole(answer: bytes | bytearray, length: int) -> bool:
     """Whether an answer is there to its end. Raises ValueError when it is none that counts."""
     if not answer.startswith(_OK):
-        raise ValueError(bytes(answer[: min(length, 500)]).decode(errors="replace"))
+        told = bytes(answer[: min(length, 500)]).decode(errors="replace")
+        raise _BusyError(told) if answer.startswith(_BUSY) else ValueError(told)
     head = answer.find(b"\r\n\r\n", 0, length)
     if head < 0:
         return False
@@ -143,23 +154,35 @@ def _drive(job: Job) -> Load:
     latencies: list[int] = []
     began, cpu_began = time.perf_counter_ns(), time.process_time_ns()
     deadline = began + job.seconds * 1e9
-    waiting = 0
+    waiting = busy = 0
+    resting: deque[tuple[int, _Connection]] = deque()
     for connection in connections.values():
         waiting += _send(connection, next(upcoming, None))
     while waiting:
-        ready = poller.poll(_PATIENCE_SECONDS)
-        if not ready:
+        patience = (resting[0][0] - time.perf_counter_ns()) / 1e9 if resting else _PATIENCE_SECONDS
+        ready = poller.poll(max(0.0, patience))
+        if not ready and not resting:
             raise ValueError(f"no answer for {_PATIENCE_SECONDS} seconds")
+        while resting and resting[0][0] <= time.perf_counter_ns():
+            _, connection = resting.popleft()
+            connection.socket.send(connection.request)
         for number, _ in ready:
             connection = connections[number]
-            if not _answered(connection, buffer):
+            try:
+                if not _answered(connection, buffer):
+                    continue
+            except _BusyError:
+                if not job.patient:
+                    raise
+                busy += 1
+                resting.append((time.perf_counter_ns() + _REST_NS, connection))
                 continue
             now = time.perf_counter_ns()
             latencies.append(now - connection.sent_at)
             waiting -= 1
             if now < deadline:
                 waiting += _send(connection, next(upcoming, None))
-    return _result(latencies, time.perf_counter_ns() - began, time.process_time_ns() - cpu_began)
+    return _result(latencies, time.perf_counter_ns() - began, time.process_time_ns() - cpu_began, busy)
 
 
 def _drive_at(rate: float, job: Job) -> Load:
@@ -203,13 +226,13 @@ def _send(connection: _Connection, request: bytes | None) -> int:
     """Sends the next request if there is one; how many that were."""
     if request is None:
         return 0
-    connection.sent_at = time.perf_counter_ns()
+    connection.request, connection.sent_at = request, time.perf_counter_ns()
     if connection.socket.send(request) != len(request):
         raise ValueError("it does not take requests any more")
     return 1
 
 
-def _result(latencies: list[int], nanoseconds: int, cpu: int) -> Load:
+def _result(latencies: list[int], nanoseconds: int, cpu: int, busy: int = 0) -> Load:
     latencies.sort()
     count = len(latencies)
     return Load(
@@ -219,6 +242,7 @@ def _result(latencies: list[int], nanoseconds: int, cpu: int) -> Load:
         p95_ms=latencies[count * 95 // 100] / 1e6,
         p99_ms=latencies[count * 99 // 100] / 1e6,
         own_cpu_us=cpu / 1000 / count,
+        busy=busy,
     )
 
 

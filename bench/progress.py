@@ -86,6 +86,7 @@ class Results:
 
     measured: dict[str, Measured]
     costs: dict[str, tuple[float, float]]
+    writers: Measured
     recount: Recount
     neighbours: float
     import_seconds: float | None
@@ -111,9 +112,9 @@ def _run(options: argparse.Namespace) -> None:
         neighbours = Neighbours([s.pid for site in (small, large) for s in (site.database, site.server)])
         costs = _costs(small, large, size)
         measured = {one.name: one for one in _measure(large, size)}
-        _write_at_once(large, size)
+        writers = _write_at_once(large, size)
         counted = recount(large.database, large.learners.sent)
-        results = Results(measured, costs, counted, neighbours.share, seconds)
+        results = Results(measured, costs, writers, counted, neighbours.share, seconds)
     table = _table(results, size, data)
     print(f"\n{table}\n", flush=True)
     if not options.quick:
@@ -200,19 +201,28 @@ def _costs(small: Site, large: Site, size: Size) -> dict[str, tuple[float, float
     found: dict[str, dict[str, list[float]]] = {}
     for number in range(size.rounds + 1):
         for site in (small, large):
-            # More than can be answered meanwhile: no event is sent twice.
-            jobs = {
-                "record one": site.learners.single(int(size.round_seconds * 3_000)),
-                **_reads(site.learners),
-            }
-            for name, requests in jobs.items():
-                job = Job(site.server.port, requests, _FEW, size.round_seconds, once=name == "record one")
-                cost = _measured(f"{name}, {site.name}", site, job).sum_us
+            for name, cost in _round(site, size.round_seconds):
                 if number:  # the first round warms up
                     found.setdefault(name, {}).setdefault(site.name, []).append(cost)
     return {
         name: (statistics.median(by["small"]), statistics.median(by["large"])) for name, by in found.items()
     }
+
+
+def _round(site: Site, seconds: float) -> Iterator[tuple[str, float]]:
+    # More than can be answered meanwhile: no event is sent twice.
+    singles = site.learners.single(int(seconds * 3_000))
+    name = "record one"
+    measured = _measured(
+        f"{name}, {site.name}", site, Job(site.server.port, singles, _FEW, seconds, once=True)
+    )
+    site.learners.take_back(len(singles) - measured.load.requests)
+    yield name, measured.sum_us
+    for name, requests in _reads(site.learners).items():
+        yield (
+            name,
+            _measured(f"{name}, {site.name}", site, Job(site.server.port, requests, _FEW, seconds)).sum_us,
+        )
 
 
 def _measure(site: Site, size: Size) -> Iterator[Measured]:
@@ -230,13 +240,15 @@ def _measure(site: Site, size: Size) -> Iterator[Measured]:
     yield _measured("record 100 of many, by admins", site, Job(port, of_many, _FEW, once=True), _LIST)
 
 
-def _write_at_once(site: Site, size: Size) -> None:
-    """Many writers beside each other through a server with many connections. The load fails on any error."""
+def _write_at_once(site: Site, size: Size) -> Measured:
+    """Many writers beside each other through a server with many connections. They come back when it is busy; any other
+    error would end the run."""
     say(f"{size.writers} writers at the same time")
     requests = shuffled_writers(site.learners, size.people, size.events)
     with peers.ours(FOLDER / "progress-writers", site.database.url, DATABASE_CONNECTIONS="64") as server:
         writers = Site(site.name, site.database, server, site.learners)
-        _measured("record 5, shuffled", writers, Job(server.port, requests, size.writers, once=True), 5)
+        job = Job(server.port, requests, size.writers, once=True, patient=True)
+        return _measured("record 5, shuffled", writers, job, 5)
 
 
 def _import_seconds(folder: Path) -> float | None:
@@ -284,8 +296,9 @@ def _table(results: Results, size: Size, data: str) -> str:
     counted = results.recount
     lines = [
         f"{size.writers:,} writers at once, {size.people * size.events:,} events of {size.people} learners, a tenth of"
-        f" them sent twice: no error. Counted anew, all that the {counted.learners:,} learners of this run ever did:"
-        f" {counted.lost} lost, {counted.doubled} doubled.",
+        f" them sent twice: {results.writers.events_per_second:,.0f} a second, no error;"
+        f" {results.writers.load.busy:,} times one was asked to come back a second later. Counted anew, all that the"
+        f" {counted.learners:,} learners of this run ever did: {counted.lost} lost, {counted.doubled} doubled.",
         f"Large: {data}. Small: {size.small:,} completions. {machine()}."
         f" Other programs took {results.neighbours:.0%} of the machine meanwhile.",
     ]
