@@ -31,9 +31,13 @@ _RECORD: LiteralString = """
 # Recording leaves enrolments alone that are over. These were not when the submissions were made: they keep what their
 # presentation has come to, and later ones are not there yet.
 _SEE_HOW_FAR_ENDED_ENROLLMENTS_CAME: LiteralString = """
-    select private.begin_course_progress(e), private.evaluate_enrollment(e)
-    from public.program_enrollments as e
-    where e.community_id = %s and e.id = any (%s) and e.status in ('withdrawn', 'expired')
+    select private.begin_course_progress(e.ended), private.evaluate_enrollments(e.ended)
+    from (
+        select array_agg(e order by e.id) as ended
+        from public.program_enrollments as e
+        where e.community_id = %s and e.id = any (%s) and e.status in ('withdrawn', 'expired')
+    ) as e
+    where e.ended is not null
 """
 
 _KEPT = "submissions kept and not counted"
