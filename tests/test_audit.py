@@ -37,6 +37,7 @@ LOGS_OF_THEIR_OWN = {
     "public.course_progress": "follows from these",
     "public.program_progress": "follows from these",
     "public.job_runs": "is the log of the worker",
+    "public.xapi_statements": "is the log of what other programs say, append-only",
     "private.progress_queue": "is a list of what the worker has to do",
     "public.program_requirements": "is the criteria of a version, which is recorded, spelt out",
 }

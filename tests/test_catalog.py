@@ -72,6 +72,8 @@ REVIEWED = {
         "record_progress(jsonb)",
         "override_completion(jsonb)",
         "reset_progress(jsonb)",
+        # Looks first whose statements the caller may send: nobody has a grant to write them.
+        "private.store_statements(jsonb,uuid)",
         "private.viewer_invitations()",  # to the caller's own confirmed address
         "accept_invitation(jsonb)",  # to the caller's own confirmed address, as the next one
         "decline_invitation(jsonb)",
