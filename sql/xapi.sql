@@ -387,10 +387,11 @@ declare
     least_points numeric := coalesce((score ->> 'min')::numeric, 0);
     most_points numeric := score ->> 'max';
 begin
-    return least(100, greatest(0, case
-        when scaled is not null then 100 * scaled
-        when most_points > least_points then 100 * (points - least_points) / (most_points - least_points)
-    end));
+    if scaled is null and most_points > least_points then
+        scaled := (points - least_points) / (most_points - least_points);
+    end if;
+    -- Of nothing and nought, greatest would take the nought.
+    return case when scaled is not null then least(100, greatest(0, 100 * scaled)) end;
 end
 $$;
 
