@@ -45,12 +45,14 @@ def voiding(person: Character, target: str, **more: Any) -> Said:
     return {**statement(person, "voided"), "object": {"objectType": "StatementRef", "id": target}, **more}
 
 
-def token_of(person: Character) -> str:
+def token_of(person: Character, algorithm: str = "ES256", **more: Any) -> str:
     return token(
+        algorithm,
         sub=str(person.id),
         email=person.email or "",
         is_anonymous=person.is_anonymous,
         app_metadata={"community_id": str(person.community)} if person.community else {},
+        **more,
     )
 
 

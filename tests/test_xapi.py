@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-import threading
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,7 +23,7 @@ from tests.databases import Database
 from tests.people import Person
 from tests.progressing import COMPLETIONS, course_progress, event, record, teach
 from tests.serving import serving
-from tests.signing import ISSUER, token
+from tests.signing import ISSUER, SECRET, token
 from tests.stating import (
     ADL,
     CMI5,
@@ -34,7 +34,6 @@ from tests.stating import (
     Said,
     Xapi,
     account,
-    endpoint_over,
     error_of,
     statement,
     token_of,
@@ -43,6 +42,7 @@ from tests.stating import (
 )
 
 LEARNER, PEER, ADMIN = cast.LEARNER, cast.PEER, cast.ADMIN
+SOME_ID = "0d2b7a6e-5c1f-4e3a-9b8d-7f6a5e4d3c2b"
 BLOCKS = [section(1), block(2, 1), block(3, 1), block(4), block(5, completionMode="excluded")]
 KEPT = "select event_status, reason from public.xapi_statements where id = %s"
 
@@ -145,9 +145,8 @@ async def test_an_address_that_is_not_confirmed_names_nobody(xapi: Xapi, databas
     assert response.status_code == 403
 
 
-async def test_admins_state_what_members_did(
-    xapi: Xapi, api: Api, course: str, as_peer: Person, as_admin: Person
-) -> None:
+@pytest.mark.usefixtures("course")
+async def test_admins_state_what_members_did(xapi: Xapi, api: Api, as_peer: Person) -> None:
     by_account = statement(PEER)
     by_address = statement(PEER, block=3, actor={"mbox": f"mailto:{PEER.email}"})
 
@@ -197,7 +196,7 @@ async def test_everybody_reads_their_own_and_admins_the_communitys(xapi: Xapi) -
         assert not_theirs.json() == nothing.json()
 
 
-async def test_an_id_is_nobodys_to_take_away(xapi: Xapi, database: Database) -> None:
+async def test_an_id_is_nobodys_to_take_away(xapi: Xapi) -> None:
     """A learner who knows the id of somebody's statement neither blocks it nor learns that it is there."""
     theirs = statement(PEER)
     mine = {**statement(LEARNER, "experienced"), "id": theirs["id"]}
@@ -289,13 +288,14 @@ async def test_a_body_has_its_limit(xapi: Xapi) -> None:
 # Storing
 
 
-async def test_what_was_stored_is_read_with_what_the_server_knows(xapi: Xapi, course: str) -> None:
+@pytest.mark.usefixtures("course")
+async def test_what_was_stored_is_read_with_what_the_server_knows(xapi: Xapi) -> None:
     said = statement(
         LEARNER,
         "passed",
         timestamp="2026-10-01T11:00:00.5+02:00",
         result={
-            "score": {"scaled": 0.5, "raw": 1.50},
+            "score": {"scaled": 0.5, "raw": 12345678901234567891},
             "extensions": {"http://x.example/deep": {"a": [None]}},
         },
         context={"platform": "Phone", "contextActivities": {"parent": {"id": "http://x.example/parent"}}},
@@ -321,7 +321,6 @@ async def test_what_was_stored_is_read_with_what_the_server_knows(xapi: Xapi, co
     stored = shown.json()["stored"]
     assert datetime.fromisoformat(stored) > datetime.now(UTC) - timedelta(minutes=1)
     assert shown.json() == {**said, "stored": stored, "authority": authority, "version": "1.0.0"}
-    assert "1.50" in shown.text, "numbers keep their digits"
     for answer in (response, shown):
         through = datetime.fromisoformat(answer.headers["x-experience-api-consistent-through"])
         assert datetime.now(UTC) - timedelta(seconds=30) < through < datetime.fromisoformat(stored)
@@ -365,7 +364,7 @@ async def test_put_takes_the_id_of_the_url(xapi: Xapi) -> None:
 
 
 @pytest.mark.parametrize(
-    "params", [{}, {"statementId": "x"}, {"statementId": ""}, {"statementId": str(uuid4()), "x": "1"}]
+    "params", [{}, {"statementId": "x"}, {"statementId": ""}, {"statementId": SOME_ID, "x": "1"}]
 )
 async def test_put_needs_an_id_and_nothing_else(xapi: Xapi, params: dict[str, str]) -> None:
     response = await xapi.send("PUT", LEARNER, params=params, json=statement(LEARNER))
@@ -451,10 +450,9 @@ def full_statement() -> Said:
     )
 
 
+@pytest.mark.usefixtures("course")
 @pytest.mark.parametrize("change", SAME.values(), ids=SAME)
-async def test_the_same_statement_again_changes_nothing(
-    xapi: Xapi, database: Database, course: str, change: Any
-) -> None:
+async def test_the_same_statement_again_changes_nothing(xapi: Xapi, database: Database, change: Any) -> None:
     said = full_statement()
     await xapi.stored(LEARNER, said)
     before = await xapi.one(LEARNER, said["id"])
@@ -468,9 +466,10 @@ async def test_the_same_statement_again_changes_nothing(
     ]
 
 
+@pytest.mark.usefixtures("course")
 @pytest.mark.parametrize("change", OTHER.values(), ids=OTHER)
 async def test_another_statement_with_its_id_is_a_conflict(
-    xapi: Xapi, database: Database, course: str, change: Any
+    xapi: Xapi, database: Database, change: Any
 ) -> None:
     said = full_statement()
     await xapi.stored(LEARNER, said)
@@ -507,8 +506,9 @@ async def test_two_with_one_id_are_no_list(xapi: Xapi, database: Database) -> No
     assert count(database) == before
 
 
+@pytest.mark.usefixtures("course")
 async def test_sent_many_times_at_once_it_is_stored_once(
-    xapi: Xapi, api: Api, database: Database, course: str, as_learner: Person
+    xapi: Xapi, api: Api, database: Database, as_learner: Person
 ) -> None:
     said = [statement(LEARNER, block=number) for number in (2, 3)]
     other = {**said[0], "verb": {"id": f"{ADL}experienced"}}
@@ -598,7 +598,7 @@ async def test_a_statement_does_what_its_event_does(
     correct: bool | None,
 ) -> None:
     when = datetime.now(UTC).isoformat()
-    said = statement(LEARNER, verb, timestamp=when, **({"result": result} if result else {}))
+    said = {**statement(LEARNER, verb, timestamp=when), **({"result": result} if result else {})}
     more = {"score": score, "correct": correct, "occurredAt": when}
 
     await xapi.stored(LEARNER, said)
@@ -606,10 +606,8 @@ async def test_a_statement_does_what_its_event_does(
 
     assert told["results"][0]["status"] == "ACCEPTED"
     assert kept(database, said) == ("accepted", None)
-    mine, theirs = (await completions(api, person) for person in (as_learner, as_peer))
-    (done,), (also_done,) = (
-        [node for node in found.values() if node["blockId"] == block_id(2)] for found in (mine, theirs)
-    )
+    done = (await completions(api, as_learner))[block_id(2)]
+    also_done = (await completions(api, as_peer))[block_id(2)]
     for found in (done, also_done):
         del found["member"]
         found["completedAt"] = found["completedAt"] and found["completedAt"][:19]
@@ -623,32 +621,32 @@ async def test_a_statement_does_what_its_event_does(
 NUMBERS = {"status", "doneRequired", "totalRequired", "earned", "possible", "percent", "nextBlock"}
 
 
+@pytest.mark.usefixtures("course")
 @pytest.mark.parametrize(
     "address", ["urn:uuid:{}", "https://x.example/courses/7/blocks/{}", "HTTPS://x/blocks/{}"]
 )
-async def test_a_block_is_named_in_two_ways(
-    xapi: Xapi, api: Api, course: str, as_learner: Person, address: str
-) -> None:
+async def test_a_block_is_named_in_two_ways(xapi: Xapi, api: Api, as_learner: Person, address: str) -> None:
     await xapi.stored(LEARNER, statement(LEARNER, block=address.format(block_id(2).upper())))
 
     assert (await completions(api, as_learner))[block_id(2)]["value"] == 1
 
 
-async def test_when_it_happened_and_when_it_came_are_two_clocks(
-    xapi: Xapi, api: Api, database: Database, course: str
-) -> None:
+@pytest.mark.usefixtures("course")
+async def test_when_it_happened_and_when_it_came_are_two_clocks(xapi: Xapi, database: Database) -> None:
     happened = datetime.now(UTC) - timedelta(hours=5)
     said, untimed = statement(LEARNER, timestamp=happened.isoformat()), statement(LEARNER, block=3)
 
     await xapi.stored(LEARNER, said, untimed)
 
-    times = dict(database.run("select event_id::text, occurred_at from public.progress_events"))
-    stored = dict(database.run("select id::text, stored_at from public.xapi_statements"))
+    events = database.run("select event_id::text, occurred_at from public.progress_events")
+    statements = database.run("select id::text, stored_at from public.xapi_statements")
+    times, stored = ({one: moment for one, moment in rows} for rows in (events, statements))  # noqa: C416
     assert times[said["id"]] == happened
     assert stored[said["id"]] > happened + timedelta(hours=4)
     assert times[untimed["id"]] == stored[untimed["id"]]
 
 
+@pytest.mark.usefixtures("course")
 @pytest.mark.parametrize(
     ("said", "status", "words"),
     [
@@ -664,10 +662,10 @@ async def test_when_it_happened_and_when_it_came_are_two_clocks(
         (statement(LEARNER, block="http://x.example/blocks/2"), None, None),
         (statement(LEARNER, object=account(PEER) | {"objectType": "Agent"}), None, None),
     ],
-    ids=lambda part: "",
+    ids=range(11),
 )
 async def test_what_does_not_count_is_kept_with_its_reason(
-    xapi: Xapi, database: Database, course: str, said: Said, status: str | None, words: str | None
+    xapi: Xapi, database: Database, said: Said, status: str | None, words: str | None
 ) -> None:
     await xapi.stored(LEARNER, said, counting := statement(LEARNER, block=3))
 
@@ -678,8 +676,9 @@ async def test_what_does_not_count_is_kept_with_its_reason(
     assert (await xapi.one(LEARNER, said["id"]))["verb"] == said["verb"]
 
 
+@pytest.mark.usefixtures("course")
 async def test_admins_waive_with_a_reason(
-    xapi: Xapi, api: Api, database: Database, course: str, as_learner: Person
+    xapi: Xapi, api: Api, database: Database, as_learner: Person
 ) -> None:
     waived = statement(LEARNER, f"{CMI5}waived", result={"extensions": {REASON: "Administrative"}})
     without = statement(LEARNER, f"{CMI5}waived", block=3)
@@ -692,8 +691,9 @@ async def test_admins_waive_with_a_reason(
     assert "waives without a reason" in (kept(database, without)[1] or "")
 
 
+@pytest.mark.usefixtures("course")
 async def test_an_event_with_the_id_of_a_statement_is_one_event(
-    xapi: Xapi, api: Api, database: Database, course: str, as_learner: Person
+    xapi: Xapi, api: Api, database: Database, as_learner: Person
 ) -> None:
     when = datetime.now(UTC).isoformat()
     same, other = (statement(LEARNER, block=number, timestamp=when) for number in (2, 3))
@@ -709,9 +709,8 @@ async def test_an_event_with_the_id_of_a_statement_is_one_event(
     assert kept(database, other)[0] == "conflict"
 
 
-async def test_failing_after_passing_takes_nothing_away(
-    xapi: Xapi, api: Api, course: str, as_learner: Person
-) -> None:
+@pytest.mark.usefixtures("course")
+async def test_failing_after_passing_takes_nothing_away(xapi: Xapi, api: Api, as_learner: Person) -> None:
     passed = statement(LEARNER, "passed", result={"score": {"scaled": 0.8}})
     failed = statement(LEARNER, "failed", result={"score": {"scaled": 0.3}})
 
@@ -734,8 +733,9 @@ async def test_a_course_is_completed_by_statements(
 # Voiding
 
 
+@pytest.mark.usefixtures("course")
 @pytest.mark.parametrize("order", ["target first", "voiding first", "together", "together, voiding first"])
-async def test_what_is_voided_is_read_by_its_own_parameter_only(xapi: Xapi, course: str, order: str) -> None:
+async def test_what_is_voided_is_read_by_its_own_parameter_only(xapi: Xapi, order: str) -> None:
     target = statement(LEARNER)
     void = voiding(LEARNER, target["id"].upper())
     lists = {
@@ -759,8 +759,9 @@ async def test_what_is_voided_is_read_by_its_own_parameter_only(xapi: Xapi, cour
     assert (await xapi.get(LEARNER, statementId=target["id"])).status_code == 404
 
 
+@pytest.mark.usefixtures("course")
 async def test_what_was_reached_does_not_fall_and_what_was_void_never_counts(
-    xapi: Xapi, api: Api, database: Database, course: str, as_learner: Person
+    xapi: Xapi, api: Api, database: Database, as_learner: Person
 ) -> None:
     counted, void_before = statement(LEARNER, block=2), statement(LEARNER, block=3)
 
@@ -887,9 +888,9 @@ async def test_a_page_has_a_hundred_at_the_most(xapi: Xapi) -> None:
         {"statementId": "x"},
         {"statementId": ""},
         {"voidedStatementId": "x"},
-        {"statementId": str(uuid4()), "voidedStatementId": str(uuid4())},
-        {"statementId": str(uuid4()), "limit": "1"},
-        {"statementId": str(uuid4()), "verb": "http://x.example/a"},
+        {"statementId": SOME_ID, "voidedStatementId": SOME_ID},
+        {"statementId": SOME_ID, "limit": "1"},
+        {"statementId": SOME_ID, "verb": "http://x.example/a"},
         {"verb": "completed"},
         {"verb": "http://x.example/\x00"},
         {"activity": ""},
@@ -904,9 +905,9 @@ async def test_a_page_has_a_hundred_at_the_most(xapi: Xapi) -> None:
         {"format": "ids"},
         {"attachments": "true"},
         {"agent": "{}"},
-        {"registration": str(uuid4())},
+        {"registration": SOME_ID},
         {"related_agents": "true"},
-        {"StatementId": str(uuid4())},
+        {"StatementId": SOME_ID},
     ],
     ids=str,
 )
@@ -1029,7 +1030,9 @@ BROKEN: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("said", "place"), BROKEN, ids=lambda part: part if isinstance(part, str) else "")
+@pytest.mark.parametrize(
+    ("said", "place"), BROKEN, ids=[f"{n} {place}" for n, (_, place) in enumerate(BROKEN)]
+)
 async def test_what_is_malformed_is_refused_with_its_place(
     xapi: Xapi, database: Database, said: Any, place: str
 ) -> None:
@@ -1049,7 +1052,7 @@ async def test_what_is_malformed_is_refused_with_its_place(
     assert count(database) == before
 
 
-GOOD = statement(LEARNER, "juggled")
+GOOD = statement(LEARNER, "juggled", id=SOME_ID)
 
 
 @pytest.mark.parametrize(
@@ -1078,7 +1081,7 @@ GOOD = statement(LEARNER, "juggled")
         .replace(" 1,", "1e300,")
         .encode(),
     ],
-    ids=lambda body: repr(body[:30]),
+    ids=range(20),
 )
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 async def test_broken_bodies_are_refused(xapi: Xapi, database: Database, body: bytes, method: str) -> None:
@@ -1109,35 +1112,33 @@ async def test_deep_and_large_extensions_within_the_limits_are_kept(xapi: Xapi) 
 # Over the wire
 
 
+def settings_for(database: Database) -> Settings:
+    return Settings(
+        _env_file=None,
+        database_url=database.dsn("gym_api"),
+        jwt_secret=SECRET,
+        jwt_issuer=ISSUER,
+        allowed_origins=["https://front.example"],
+        environment="production",
+    )
+
+
+def token_of_now(person: Character) -> str:
+    now = int(time.time())
+    return token_of(person, algorithm="HS256", iat=now, exp=now + 3600)
+
+
 @pytest.fixture
-async def server(database: Database) -> AsyncIterator[str]:
-    """The address of a real server."""
-    async with endpoint_over(database) as endpoint:
-        loop = asyncio.get_running_loop()
-        home = threading.get_ident()
-
-        async def at_home(scope: Any, receive: Any, send: Any) -> None:
-            """Runs the endpoint in the loop that its connections are of."""
-            if scope["type"] != "http" or threading.get_ident() == home:
-                return
-            theirs = asyncio.get_running_loop()
-
-            async def received() -> Any:
-                return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(receive(), theirs))
-
-            async def sent(message: Any) -> None:
-                await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(send(message), theirs))
-
-            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(endpoint(scope, received, sent), loop))
-
-        with serving(at_home) as port:
-            yield f"http://127.0.0.1:{port}"
+def server(database: Database) -> Iterator[str]:
+    """The address of the whole application on a port."""
+    with serving(create_app(settings_for(database))) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 async def test_head_is_get_without_its_body(xapi: Xapi, server: str) -> None:
     said = statement(LEARNER)
     await xapi.stored(LEARNER, said)
-    headers = {"authorization": f"Bearer {token_of(LEARNER)}", "x-experience-api-version": "1.0.3"}
+    headers = {"authorization": f"Bearer {token_of_now(LEARNER)}", "x-experience-api-version": "1.0.3"}
     address = f"{server}/xapi/statements?statementId={said['id']}"
 
     async with httpx.AsyncClient(headers=headers) as client:
@@ -1153,11 +1154,12 @@ async def test_head_is_get_without_its_body(xapi: Xapi, server: str) -> None:
     assert again.content == got.content
 
 
-async def test_a_client_library_stores_reads_and_voids(server: str, course: str) -> None:
-    """TinCanPython, as Rustici wrote it; it knows versions up to 1.0.3."""
+@pytest.mark.usefixtures("course")
+async def test_a_client_library_stores_reads_and_voids(server: str) -> None:
+    """TinCanPython, as Rustici wrote it; it knows no version after 1.0.3."""
     from tincan import Agent, AgentAccount, RemoteLRS, Statement
 
-    lrs = RemoteLRS(endpoint=f"{server}/xapi/", version="1.0.3", auth=f"Bearer {token_of(LEARNER)}")
+    lrs = RemoteLRS(endpoint=f"{server}/xapi/", version="1.0.3", auth=f"Bearer {token_of_now(LEARNER)}")
     actor = Agent(account=AgentAccount(name=str(LEARNER.id), home_page="https://learn.example"))
 
     def use() -> None:
@@ -1179,7 +1181,7 @@ async def test_a_client_library_stores_reads_and_voids(server: str, course: str)
             [Statement(actor=actor, verb=done.verb, object=done.object) for _ in range(3)]
         )
         assert many.success, many.data
-        page = lrs.query_statements({"verb": done.verb, "limit": 2, "ascending": True})
+        page = lrs.query_statements({"verb": done.verb, "limit": 2, "ascending": "true"})
         assert page.success, page.data
         more = lrs.more_statements(page.content)
         assert more.success, more.data
@@ -1199,15 +1201,7 @@ async def test_a_client_library_stores_reads_and_voids(server: str, course: str)
 
 @pytest.mark.any_postgres
 async def test_browsers_may_put_with_the_header_of_the_version(database: Database) -> None:
-    settings = Settings(
-        _env_file=None,
-        database_url=database.dsn("gym_api"),
-        jwt_secret="a secret of the tests, long enough",
-        jwt_issuer=ISSUER,
-        allowed_origins=["https://front.example"],
-        environment="production",
-    )
-    transport = httpx.ASGITransport(app=create_app(settings))
+    transport = httpx.ASGITransport(app=create_app(settings_for(database)))
     asked = {
         "origin": "https://front.example",
         "access-control-request-method": "PUT",
