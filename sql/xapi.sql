@@ -39,8 +39,8 @@ comment on column public.xapi_statements.event_status is 'What became of the eve
 comment on column public.xapi_statements.reason is 'Why it does not count, where it does not and might have.';
 
 create index xapi_statements_member_idx on public.xapi_statements (community_id, user_id, stored_at, id);
-create index xapi_statements_stored_at_idx on public.xapi_statements (community_id, stored_at, id);
-create index xapi_statements_activity_idx on public.xapi_statements (community_id, activity, stored_at, id);
+create index xapi_statements_stored_at_idx on public.xapi_statements (community_id, stored_at, id, user_id);
+create index xapi_statements_activity_idx on public.xapi_statements (community_id, activity, stored_at, id, user_id);
 create index xapi_statements_voids_idx on public.xapi_statements (community_id, voids) where voids is not null;
 
 create function private.keep_statements() returns trigger
