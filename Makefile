@@ -3,7 +3,7 @@
 PYTHON ?= python3
 POSTGRES_15 ?= /usr/lib/postgresql/15/bin
 
-.PHONY: run test check tests bench bench-scale lock schema clean
+.PHONY: run test check tests bench bench-scale bench-progress lock schema clean
 
 run: .venv/installed
 	@.venv/bin/python cli.py serve
@@ -35,6 +35,10 @@ bench: .venv/installed
 # What an admin of one very large community waits for: 1,000 programs, 200,000 enrolments, 60,000 members.
 bench-scale: .venv/installed
 	@.venv/bin/python -m bench.scale $(if $(SECONDS),--seconds $(SECONDS))
+
+# Recording progress and asking for it in 200 communities. COMPLETIONS=20000000 instead of 2,000,000, DATA=folder of OULAD
+bench-progress: .venv/installed
+	@.venv/bin/python -m bench.progress $(if $(DATA),--data '$(DATA)') $(if $(COMPLETIONS),--completions $(COMPLETIONS))
 
 .venv/installed: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

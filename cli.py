@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -55,7 +56,8 @@ def serve(
         return
     with start(settings, _report) as platform:
         jobs_worker.install(platform.admin_database_url)
-        load_demo(platform.admin_database_url, platform.auth_database_url, oulad.import_oulad, _report)
+        import_with_progress = partial(oulad.import_oulad, with_progress=True)
+        load_demo(platform.admin_database_url, platform.auth_database_url, import_with_progress, _report)
         _print_addresses(settings, platform)
         _serve(settings, workers)
     _report("Stopped.")
@@ -86,10 +88,13 @@ def install_jobs() -> None:
 @app.command("import-oulad")
 def import_oulad(
     folder: Annotated[Path, typer.Argument(help="Folder with the OULAD files, .csv or .csv.gz.")],
+    with_progress: Annotated[
+        bool, typer.Option("--with-progress", help="Takes studentAssessment too: who has submitted what.")
+    ] = False,
 ) -> None:
     """Imports the Open University Learning Analytics Dataset, whole or not at all; again, it adds what is new."""
     with _admin_database(Settings()) as dsn:
-        oulad.run(folder, dsn, console)
+        oulad.run(folder, dsn, console, with_progress=with_progress)
 
 
 @audit_app.command("seal")

@@ -78,7 +78,7 @@ def _make_caller(database: Database, community_id: UUID) -> Caller:
     database.run(_NEW_ADMIN, community_id, user_id)
     values: dict[str, list[Any]] = {name: _ids(database, name, community_id) for name in _IDS}
     values |= {"durationWeeks": list(range(1, 53)), "first": [20]}
-    return Caller(community_id, _token(community_id, user_id, email), values)
+    return Caller(community_id, make_token(community_id, user_id, email), values)
 
 
 def _ids(database: Database, variable: str, community_id: UUID) -> list[str]:
@@ -88,7 +88,7 @@ def _ids(database: Database, variable: str, community_id: UUID) -> list[str]:
     return list(islice(cycle(ids), _MOST_IDS)) if ids else []
 
 
-def _token(community_id: UUID, user_id: UUID, email: str) -> str:
+def make_token(community_id: UUID, user_id: UUID, email: str) -> str:
     now = int(time.time())
     claims = {
         "iss": ISSUER,

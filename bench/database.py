@@ -1,9 +1,9 @@
 """The database that all servers share: the embedded Postgres in a folder of its own, migrated and filled."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -18,7 +18,6 @@ from local.cluster import Cluster
 from local.migrate import migrate
 
 _NAME = "bench"
-SYNTHETIC = Path(__file__).with_name("synthetic.sql")
 
 Report = Callable[[str], None]
 
@@ -33,6 +32,11 @@ class Database:
     def url(self) -> str:
         """For servers: the login role that row level security binds."""
         return self.cluster.dsn("gym_api", _NAME)
+
+    @property
+    def admin_url(self) -> str:
+        """For commands: role `postgres`."""
+        return self.cluster.dsn("postgres", _NAME)
 
     @property
     def binaries(self) -> Path:
@@ -52,9 +56,21 @@ class Database:
             return cursor.fetchall() if cursor.description else []
 
 
+@dataclass(frozen=True)
+class Script:
+    """A file of SQL that makes data, which role runs it, and settings that it reads."""
+
+    path: Path
+    role: str = "postgres"
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+SYNTHETIC = Script(Path(__file__).with_name("synthetic.sql"))
+
+
 @contextmanager
-def running_database(folder: Path, data: Path, report: Report) -> Iterator[Database]:
-    """A database made afresh, which is gone afterwards. `data` is a folder of OULAD, or a file of SQL."""
+def running_database(folder: Path, data: Path | Script | None, report: Report) -> Iterator[Database]:
+    """A database made afresh, which is gone afterwards. `data` is a folder of OULAD, SQL, or nothing."""
     cluster = Cluster(folder, port=0, durable=False)
     if cluster.made:  # of a run that was killed
         cluster.start()
@@ -62,7 +78,7 @@ def running_database(folder: Path, data: Path, report: Report) -> Iterator[Datab
     try:
         with cluster:
             _prepare(cluster)
-            _fill(cluster.dsn("postgres", _NAME), data, report)
+            _fill(cluster, data, report)
             yield Database(cluster)
     finally:
         cluster.destroy()
@@ -83,14 +99,17 @@ def _prepare(cluster: Cluster) -> None:
         connection.execute("select pg_reload_conf()")
 
 
-def _fill(dsn: str, data: Path, report: Report) -> None:
-    if data.suffix == ".sql":
-        report("Making the synthetic data")
-        with psycopg.connect(dsn) as connection:
-            connection.execute(data.read_bytes())
-        return
-    report(f"Importing {data}")
-    try:
-        oulad.import_oulad(dsn, data)
-    except oulad.ImportFailed as error:
-        raise BenchError(f"{data} cannot be imported: {error}") from None
+def _fill(cluster: Cluster, data: Path | Script | None, report: Report) -> None:
+    match data:
+        case Script():
+            report("Making the synthetic data")
+            with psycopg.connect(cluster.dsn(data.role, _NAME)) as connection:
+                for name, value in data.settings.items():
+                    connection.execute("select set_config(%s, %s, false)", [name, value])
+                connection.execute(data.path.read_bytes())
+        case Path():
+            report(f"Importing {data}")
+            try:
+                oulad.import_oulad(cluster.dsn("postgres", _NAME), data)
+            except oulad.ImportFailed as error:
+                raise BenchError(f"{data} cannot be imported: {error}") from None

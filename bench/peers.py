@@ -36,10 +36,10 @@ Starter = Callable[[Path, str], AbstractContextManager[Peer]]
 
 
 @contextmanager
-def ours(folder: Path, database_url: str) -> Iterator[Peer]:
+def ours(folder: Path, database_url: str, **settings: str) -> Iterator[Peer]:
     port = free_port()
     command: list[str | Path] = [sys.executable, ROOT / "cli.py", "serve"]
-    environment = {"ENVIRONMENT": "production", **_environment(database_url, port)}
+    environment = {"ENVIRONMENT": "production", **settings, **_environment(database_url, port)}
     with running(
         command, port=port, log=folder / "ours.log", cwd=_empty(folder), environment=environment
     ) as pid:
@@ -131,5 +131,5 @@ def _environment(database_url: str, port: int) -> Mapping[str, str]:
 def _empty(folder: Path) -> Path:
     """A working directory in which no `.env` of the checkout counts."""
     home = folder / "run"
-    home.mkdir(exist_ok=True)
+    home.mkdir(parents=True, exist_ok=True)
     return home

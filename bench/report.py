@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.memory import Memory
 from bench.rounds import FLOOR, Contest, Measurement, Plan
 
-RESULTS = Path(__file__).with_name("results") / "engine.json"
+_RESULTS = Path(__file__).with_name("results")
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 
 _NAMES = {
@@ -148,9 +148,13 @@ def machine() -> str:
 
 
 def write_figures(results: Results, command: str) -> None:
-    RESULTS.parent.mkdir(exist_ok=True)
-    told = {"figures": figures(results), "command": command, "data": results.data}
-    RESULTS.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+    write_json("engine", figures(results), command, results.data)
+
+
+def write_json(name: str, figures: Mapping[str, float], command: str, data: str) -> None:
+    """Writes a benchmark's figures for programs."""
+    told = {"figures": figures, "command": command, "data": data}
+    (_RESULTS / f"{name}.json").write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_page(results: Results) -> None:

@@ -1,7 +1,6 @@
 """`make bench-scale`: what an admin of one very large community waits for, and the plans that Postgres makes of it."""
 
 import argparse
-import json
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,15 +12,15 @@ from psycopg import sql
 from bench import load, peers
 from bench.callers import make_callers
 from bench.command import FOLDER, carry_out, positive, say, whole
-from bench.database import Database, running_database, settle
+from bench.database import Database, Script, running_database, settle
 from bench.floor import statements_of
 from bench.load import Load
 from bench.peers import Peer
-from bench.report import machine, write_table
+from bench.report import machine, write_json, write_table
 from bench.scenarios import OUR_DOCUMENTS, Scenario, read_scenarios
 from resolvers.plan import Statement
 
-_DATA = Path(__file__).with_name("scale.sql")
+_DATA = Script(Path(__file__).with_name("scale.sql"))
 _DOCUMENTS = OUR_DOCUMENTS / "scale"
 _RESULTS = Path(__file__).with_name("results")
 _WARM_UP_SECONDS = 2.0
@@ -127,8 +126,7 @@ def _write(timed: list[Timed], table: str, data: str) -> None:
         f"{kind}_p95_ms": round(max(one.load.p95_ms for one in timed if one.name.startswith(kind)), 1)
         for kind in _KINDS
     } | {f"{one.name}_p95_ms": round(one.load.p95_ms, 1) for one in timed}
-    told = {"figures": figures, "command": "make bench-scale", "data": data}
-    (_RESULTS / "scale.json").write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+    write_json("scale", figures, "make bench-scale", data)
     plans = [f"## {one.name}\n\n```\n{one.plan}\n```" for one in timed]
     page = "# How Postgres carries out what `make bench-scale` asks\n\n" + "\n\n".join(plans) + "\n"
     (_RESULTS / "scale-plans.md").write_text(page)

@@ -19,6 +19,7 @@ from schema.program_structure import ProgramStructureMutation
 from schema.programs import ProgramMutation, ProgramQuery
 from schema.progress import ProgressMutation, ProgressQuery
 from schema.scalars import SCALARS
+from schema.sessions import SessionMutation, SessionQuery
 
 
 @strawberry.type
@@ -31,6 +32,7 @@ class Query(
     EnrollmentQuery,
     EnrollmentMoveQuery,
     ProgressQuery,
+    SessionQuery,
     AuditQuery,
     JobQuery,
 ):
@@ -49,6 +51,7 @@ class Mutation(
     EnrollmentMutation,
     EnrollmentMoveMutation,
     ProgressMutation,
+    SessionMutation,
 ):
     """Root of everything that writes. The fields of one operation take place together or not at all."""
 

@@ -27,7 +27,8 @@ class JobRun:
     id: UUID
     task: str = strawberry.field(
         description="What it does: `advance_enrollments` begins and ends enrolments by their dates, `advance_progress` "
-        "looks at progress again after a move, `seal_audit_log` seals the audit log."
+        "looks at progress again after a move, `end_idle_sessions` ends learning sessions that fell silent, "
+        "`seal_audit_log` seals the audit log."
     )
     status: JobRunStatus
     attempt: int = strawberry.field(description="The how many-th try of the job, from 1.")

@@ -94,9 +94,8 @@ declare
     ended integer;
     begun integer;
 begin
-    update public.program_enrollments as e
-    set status = 'expired'
-    where e.community_id = community and e.id in (
+    -- Chosen once: as a condition, the limit might be applied anew for each row.
+    with lapsed as materialized (
         select l.id
         from public.program_enrollments as l
         where l.community_id = community
@@ -104,11 +103,13 @@ begin
         order by l.expires_at
         limit most
         for update skip locked
-    );
-    get diagnostics ended = row_count;
+    )
     update public.program_enrollments as e
-    set status = 'active'
-    where e.community_id = community and e.id in (
+    set status = 'expired'
+    from lapsed as l
+    where e.community_id = community and e.id = l.id;
+    get diagnostics ended = row_count;
+    with due as materialized (
         select d.id
         from public.program_enrollments as d
         where d.community_id = community and d.status = 'pending' and d.starts_at <= pg_catalog.now()
@@ -116,7 +117,11 @@ begin
         order by d.starts_at
         limit most - ended
         for update skip locked
-    );
+    )
+    update public.program_enrollments as e
+    set status = 'active'
+    from due as d
+    where e.community_id = community and e.id = d.id;
     get diagnostics begun = row_count;
     return ended + begun;
 end

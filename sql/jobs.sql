@@ -59,6 +59,14 @@ begin
         from public.communities as c
         where exists (select from private.progress_queue as q where q.community_id = c.id)
         union all
+        select 'end_idle_sessions', c.id
+        from public.communities as c
+        where exists (
+            select from public.learning_sessions as s
+            where s.community_id = c.id and s.ended_at is null
+                and s.last_seen_at <= pg_catalog.now() - interval '30 minutes'
+        )
+        union all
         select 'seal_audit_log', a.id
         from private.audited_communities() as a (id)
         left join lateral (

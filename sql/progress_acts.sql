@@ -115,8 +115,10 @@ begin
         recounted := private.recount_course(community, person, course.course_id, course.attempt);
         different := different + recounted;
     end loop;
-    perform private.follow_progress(community, person, array(
-        select distinct c.course_id from public.block_completions as c where c.community_id = community and c.user_id = person
+    perform private.follow_progress(community, array(
+        select distinct row(person, c.course_id)::private.learner_course
+        from public.block_completions as c
+        where c.community_id = community and c.user_id = person
     ));
     return different;
 end
@@ -177,7 +179,7 @@ begin
     set override_value = excluded.override_value, overridden_at = excluded.overridden_at
     returning c.id into completion_id;
     perform private.recount_course(community, person, entry.course_id, entry.attempt);
-    perform private.follow_progress(community, person, array[entry.course_id]);
+    perform private.follow_progress(community, array[row(person, entry.course_id)::private.learner_course]);
     perform private.note_reason(null);
     return pg_catalog.jsonb_build_object('completion_id', completion_id, 'courses', pg_catalog.jsonb_build_array(
         pg_catalog.jsonb_build_object('user_id', person, 'course_id', entry.course_id)
@@ -229,7 +231,9 @@ begin
     if begun = '{}' then
         perform private.refuse('412', 'Nothing has been done in the current attempt: there is nothing to reset.');
     end if;
-    perform private.follow_progress(community, person, begun);
+    perform private.follow_progress(community, array(
+        select row(person, c)::private.learner_course from pg_catalog.unnest(begun) as c
+    ));
     perform private.note_reason(null);
     return pg_catalog.jsonb_build_object('courses', (
         select pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('user_id', person, 'course_id', c))

@@ -304,7 +304,7 @@ begin
     where e.community_id = progress.community_id and e.id = progress.enrollment_id and e.user_id = progress.user_id;
     return query
     with states as (
-        select s.* from private.requirement_states(enrollment) as s
+        select s.* from private.requirement_states(array[enrollment]) as s
     )
     select
         s.node, s.kind, s.course_id, s.group_name, s.needed,

@@ -1,8 +1,14 @@
 -- Where enrolments stand: how far they are, and that they complete when what their version asks for is done.
 
--- The rows of course_progress that an enrolment counts by, made where somebody has done something in the course and
--- none is there yet. After a move that carries over, a course stays complete that was complete in an earlier version.
-create function private.begin_course_progress(enrollment public.program_enrollments) returns void
+-- A course and somebody whose it is.
+create type private.learner_course as (
+    user_id uuid,
+    course_id uuid
+);
+
+-- The rows of course_progress that enrolments count by, made where somebody has done something in the course and none is
+-- there yet. After a move that carries over, a course stays complete that was complete in an earlier version.
+create function private.begin_course_progress(enrollments public.program_enrollments[]) returns void
 volatile
 set search_path = ''
 language plpgsql
@@ -10,50 +16,69 @@ as $$
 begin
     insert into public.course_progress
     select counted.*
+    -- For itself, so that only those courses are counted that have no row yet: most of them are done with by then.
     from (
-        select distinct r.course_id, r.course_version
-        from public.program_requirements as r
-        where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
-            and r.version = enrollment.program_version and r.kind = 'course'
-    ) as r
-    cross join lateral private.current_attempt(enrollment.community_id, enrollment.user_id, r.course_id) as a (attempt)
+        select distinct e.community_id, e.user_id, r.course_id, r.course_version, a.attempt
+        from pg_catalog.unnest(enrollments) as e
+        join public.program_requirements as r
+            on r.community_id = e.community_id and r.program_id = e.program_id and r.version = e.program_version
+            and r.kind = 'course'
+        cross join lateral (
+            select coalesce(max(o.attempt), 1) as attempt
+            from public.course_attempts as o
+            where o.community_id = e.community_id and o.user_id = e.user_id and o.course_id = r.course_id
+        ) as a
+        where not exists (
+            select from public.course_progress as p
+            where p.community_id = e.community_id and p.user_id = e.user_id and p.course_id = r.course_id
+                and p.version = r.course_version and p.attempt = a.attempt
+            offset 0
+        ) and exists (
+            select from public.block_completions as c
+            where c.community_id = e.community_id and c.user_id = e.user_id and c.course_id = r.course_id
+                and c.attempt = a.attempt
+            offset 0
+        )
+        -- For itself, as the others: joined, each would be counted before it is asked whether it is there, and all that
+        -- the person has done be read for that.
+        offset 0
+    ) as e
     cross join lateral private.counted_course_progress(
-        enrollment.community_id, enrollment.user_id, r.course_id, r.course_version, a.attempt
+        e.community_id, e.user_id, e.course_id, e.course_version, e.attempt
     ) as counted
-    where exists (
-        select from public.block_completions as c
-        where c.community_id = enrollment.community_id and c.user_id = enrollment.user_id
-            and c.course_id = r.course_id and c.attempt = a.attempt
-    ) and not exists (
-        select from public.course_progress as p
-        where p.community_id = enrollment.community_id and p.user_id = enrollment.user_id
-            and p.course_id = r.course_id and p.version = r.course_version and p.attempt = a.attempt
-    )
-    order by r.course_id
+    order by e.user_id, e.course_id, e.course_version
     on conflict on constraint course_progress_pkey do nothing;
 
     if not exists (
-        select from public.enrollment_moves as m
-        where m.community_id = enrollment.community_id and m.enrollment_id = enrollment.id
-            and m.to_version = enrollment.program_version and m.mode = 'carry_over'
+        select
+        from pg_catalog.unnest(enrollments) as e
+        join public.enrollment_moves as m
+            on m.community_id = e.community_id and m.enrollment_id = e.id and m.to_version = e.program_version
+            and m.mode = 'carry_over'
     ) then
         return;
     end if;
     update public.course_progress as p
     set completed_at = earlier.completed_at
-    from public.program_requirements as r
+    from pg_catalog.unnest(enrollments) as e
+    join public.program_requirements as r
+        on r.community_id = e.community_id and r.program_id = e.program_id and r.version = e.program_version
+        and r.kind = 'course'
     cross join lateral (
         select o.attempt, min(o.completed_at) as completed_at
         from public.course_progress as o
-        where o.community_id = enrollment.community_id and o.user_id = enrollment.user_id
+        where o.community_id = e.community_id and o.user_id = e.user_id
             and o.course_id = r.course_id and o.version < r.course_version and o.completed_at is not null
         group by o.attempt
         order by o.attempt desc
         limit 1
     ) as earlier
-    where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
-        and r.version = enrollment.program_version and r.kind = 'course'
-        and p.community_id = enrollment.community_id and p.user_id = enrollment.user_id
+    where exists (
+        select from public.enrollment_moves as m
+        where m.community_id = e.community_id and m.enrollment_id = e.id and m.to_version = e.program_version
+            and m.mode = 'carry_over'
+    )
+        and p.community_id = e.community_id and p.user_id = e.user_id
         and p.course_id = r.course_id and p.version = r.course_version and p.attempt = earlier.attempt
         and p.completed_at is null;
 end
@@ -141,42 +166,51 @@ begin
         select e.* into enrollment
         from public.program_enrollments as e
         where e.community_id = queued.community_id and e.id = queued.enrollment_id;
-        perform private.begin_course_progress(enrollment);
-        perform private.evaluate_enrollment(enrollment);
+        perform private.begin_course_progress(array[enrollment]);
+        perform private.evaluate_enrollments(array[enrollment]);
     end if;
     return true;
 end
 $$;
 
--- Writes down how far an enrolment is, and completes it when it is active and its version asks for nothing more.
-create function private.evaluate_enrollment(enrollment public.program_enrollments) returns void
+-- Writes down how far enrolments are, and completes those that are active and whose version asks for nothing more.
+create function private.evaluate_enrollments(enrollments public.program_enrollments[]) returns void
 volatile
 set search_path = ''
 language plpgsql
 as $$
 declare
-    root record;
+    roots private.requirement_state[] := array(
+        select s from private.requirement_states(enrollments) as s where s.node = 0
+    );
+    done record;
 begin
-    select s.met, s.share, s.started, s.completed_at, s.needed into root
-    from private.requirement_states(enrollment) as s
-    where s.node = 0;
     update public.program_progress as p
     set status = now_at.status, percent = now_at.percent, updated_at = pg_catalog.now()
     from (
         select
+            e.community_id, e.id,
             case
-                when root.needed is null or root.needed = 0 then 'not_applicable'
-                when root.started then 'in_progress'
+                when r.needed is null or r.needed = 0 then 'not_applicable'
+                when r.started then 'in_progress'
                 else 'not_started'
             end as status,
-            least(pg_catalog.floor(coalesce(root.share, 0) * 100), 99) as percent
+            least(pg_catalog.floor(coalesce(r.share, 0) * 100), 99) as percent
+        from pg_catalog.unnest(enrollments) as e
+        left join pg_catalog.unnest(roots) as r on r.enrollment_id = e.id
     ) as now_at
-    where p.community_id = enrollment.community_id and p.enrollment_id = enrollment.id and p.status <> 'completed'
+    where p.community_id = now_at.community_id and p.enrollment_id = now_at.id and p.status <> 'completed'
         and (p.status, p.percent) is distinct from (now_at.status, now_at.percent);
     -- With no course completed there is nothing to complete: a program that asks for nothing stays open.
-    if root.met and root.completed_at is not null and enrollment.status = 'active' then
-        perform private.complete_enrollment(enrollment, root.completed_at);
-    end if;
+    for done in
+        select e as enrollment, r.completed_at
+        from pg_catalog.unnest(roots) as r
+        join pg_catalog.unnest(enrollments) as e on e.id = r.enrollment_id
+        where r.met and r.completed_at is not null and e.status = 'active'
+        order by e.id
+    loop
+        perform private.complete_enrollment(done.enrollment, done.completed_at);
+    end loop;
 end
 $$;
 
@@ -225,8 +259,8 @@ begin
 end
 $$;
 
--- The open enrolments of somebody that ask for a course.
-create function private.enrollments_with_course(community uuid, person uuid, courses uuid[])
+-- The open enrolments that ask for courses of their people.
+create function private.enrollments_with_courses(community uuid, touched private.learner_course[])
 returns setof public.program_enrollments
 stable
 rows 2
@@ -236,16 +270,21 @@ as $$
 begin
     return query
     select e.*
-    from public.program_enrollments as e
+    from (
+        select t.user_id, pg_catalog.array_agg(t.course_id) as courses
+        from pg_catalog.unnest(touched) as t
+        group by t.user_id
+    ) as t
+    join public.program_enrollments as e
+        on e.community_id = community and e.user_id = t.user_id and e.status in ('pending', 'active', 'paused')
     -- For itself, so that it begins with the person.
     cross join lateral (
         select
         from public.program_course_assignments as a
         where a.community_id = e.community_id and a.program_id = e.program_id and a.version = e.program_version
-            and a.course_id = any (courses)
+            and a.course_id = any (t.courses)
         limit 1
     ) as a
-    where e.community_id = community and e.user_id = person and e.status in ('pending', 'active', 'paused')
     order by e.id;
 end
 $$;
@@ -302,7 +341,9 @@ begin
                 and a.version = new.program_version
                 and not exists (
                     select
-                    from private.enrollments_with_course(new.community_id, new.user_id, array[a.course_id]) as e
+                    from private.enrollments_with_courses(
+                        new.community_id, array[row(new.user_id, a.course_id)::private.learner_course]
+                    ) as e
                     where e.id <> new.id
                 )
         ), 'Enrolled again after completing the program.');
@@ -310,8 +351,8 @@ begin
     if exists (
         select from public.block_completions as c where c.community_id = new.community_id and c.user_id = new.user_id
     ) then
-        perform private.begin_course_progress(new);
-        perform private.evaluate_enrollment(new);
+        perform private.begin_course_progress(array[new]);
+        perform private.evaluate_enrollments(array[new]);
     end if;
     return null;
 end

@@ -116,9 +116,30 @@ begin
             left join standings as s on s.user_id = g.user_id and s.course = g.course
         ),
         located as (
-            select t.*, b.completion_mode, b.in_version, b.required, 1 + a.opened as current_attempt, 1 + a.opened_by_then as attempt_then
+            select
+                t.*, coalesce(b.completion_mode, n.completion_mode) as completion_mode, b.completion_mode is not null as in_version,
+                1 + a.opened as current_attempt, 1 + a.opened_by_then as attempt_then
             from timed as t
-            left join lateral private.block_for_learner(community, t.course, t.block_id, t.counting) as b on true
+            -- The block as it is in one of the versions that count, or else in the newest version that is published.
+            left join lateral (
+                select b.completion_mode
+                from public.blocks as b
+                where b.community_id = community and b.course_id = t.course and b.version = any (t.counting)
+                    and b.id = t.block_id
+                order by b.version desc
+                limit 1
+            ) as b on true
+            left join lateral (
+                select o.completion_mode
+                from public.course_versions as v
+                join public.blocks as o
+                    on o.community_id = v.community_id and o.course_id = v.course_id and o.version = v.version
+                    and o.id = t.block_id
+                where v.community_id = community and v.course_id = t.course and v.published
+                    and b.completion_mode is null
+                order by v.version desc
+                limit 1
+            ) as n on true
             left join lateral (
                 select count(*) as opened, count(*) filter (where o.began_at <= t.counts_at) as opened_by_then
                 from public.course_attempts as o
@@ -150,36 +171,6 @@ begin
         ) as p
         order by l.place
     );
-end
-$$;
-
--- A block as it is in one of these versions, or else in the newest version that is published; no row when in none.
-create function private.block_for_learner(community uuid, course uuid, block uuid, versions integer[])
-returns table (completion_mode text, required boolean, in_version boolean)
-stable
-rows 1
-set search_path = ''
-language plpgsql
-as $$
-begin
-    select b.completion_mode, b.required, true into completion_mode, required, in_version
-    from pg_catalog.unnest(versions) as v
-    join public.blocks as b
-        on b.community_id = community and b.course_id = course and b.version = v and b.id = block
-    order by v desc
-    limit 1;
-    if not found then
-        select b.completion_mode, b.required, false into completion_mode, required, in_version
-        from public.course_versions as v
-        join public.blocks as b
-            on b.community_id = v.community_id and b.course_id = v.course_id and b.version = v.version and b.id = block
-        where v.community_id = community and v.course_id = course and v.published
-        order by v.version desc
-        limit 1;
-    end if;
-    if found then
-        return next;
-    end if;
 end
 $$;
 
@@ -232,36 +223,54 @@ begin
 end
 $$;
 
--- Makes the rows that sums are kept in, for who has none yet in a version that counts for them.
-create function private.begin_courses(community uuid, entries private.progress_entry[]) returns void
+-- Makes the rows that sums are kept in, for who has none yet in a version that counts for them; tells whose.
+create function private.begin_courses(community uuid, entries private.progress_entry[]) returns private.learner_course[]
 volatile
 set search_path = ''
 language plpgsql
 as $$
+declare
+    begun private.learner_course[];
 begin
-    insert into public.course_progress
-    select counted.*
-    from (
-        select distinct e.user_id, e.course_id, e.attempt, e.versions from pg_catalog.unnest(entries) as e
-    ) as e
-    cross join lateral pg_catalog.unnest(e.versions) as v (version)
-    cross join lateral private.counted_course_progress(community, e.user_id, e.course_id, v.version, e.attempt) as counted
-    where not exists (
-        select from public.course_progress as p
-        where p.community_id = community and p.user_id = e.user_id and p.course_id = e.course_id
-            and p.version = v.version and p.attempt = e.attempt
+    with inserted as (
+        insert into public.course_progress
+        select counted.*
+        from (
+            select e.user_id, e.course_id, v.version, e.attempt
+            from (
+                select distinct e.user_id, e.course_id, e.attempt, e.versions from pg_catalog.unnest(entries) as e
+            ) as e
+            cross join lateral pg_catalog.unnest(e.versions) as v (version)
+            where not exists (
+                select from public.course_progress as p
+                where p.community_id = community and p.user_id = e.user_id and p.course_id = e.course_id
+                    and p.version = v.version and p.attempt = e.attempt
+                offset 0
+            )
+            -- For itself, as the other: joined, each would be counted before it is asked whether it is there, and all of
+            -- the community be read for that.
+            offset 0
+        ) as e
+        cross join lateral private.counted_course_progress(
+            community, e.user_id, e.course_id, e.version, e.attempt
+        ) as counted
+        order by e.user_id, e.course_id, e.version, e.attempt
+        returning user_id, course_id
     )
-    order by e.user_id, e.course_id, v.version, e.attempt;
+    select pg_catalog.array_agg(row(i.user_id, i.course_id)::private.learner_course) into begun from inserted as i;
+    return begun;
 end
 $$;
 
 -- Writes new events, brings the completions of their blocks up to date, and moves the sums over them by what that
--- changed: in whatever order, the same.
-create function private.write_entries(community uuid, entries private.progress_entry[]) returns void
+-- changed: in whatever order, the same. Tells whose it moved.
+create function private.write_entries(community uuid, entries private.progress_entry[]) returns private.learner_course[]
 volatile
 set search_path = ''
 language plpgsql
 as $$
+declare
+    touched private.learner_course[];
 begin
     insert into public.progress_events (
         community_id, user_id, event_id, course_id, block_id, attempt, value, score, correct, data,
@@ -274,20 +283,23 @@ begin
     order by e.user_id, e.event_id;
 
     with told as (
-        select
-            e.user_id, e.course_id, e.attempt, e.block_id, max(e.value) as value,
-            min(e.counted_at) filter (where e.value = 1) as earned_at, max(e.score) as score,
-            pg_catalog.bool_or(e.correct) as correct, count(*) as event_count, min(e.counted_at) as started_at
-        from pg_catalog.unnest(entries) as e
-        group by e.user_id, e.course_id, e.attempt, e.block_id
-    ),
-    -- As they were: a statement does not see what it writes.
-    before as (
-        select c.user_id, c.course_id, c.attempt, c.block_id, c.value
-        from told as t
-        join public.block_completions as c
-            on c.community_id = community and c.user_id = t.user_id and c.course_id = t.course_id
-            and c.attempt = t.attempt and c.block_id = t.block_id
+        select e.*, coalesce(before.value, 0) as value_before
+        from (
+            select
+                e.user_id, e.course_id, e.attempt, e.block_id, max(e.value) as value,
+                min(e.counted_at) filter (where e.value = 1) as earned_at, max(e.score) as score,
+                pg_catalog.bool_or(e.correct) as correct, count(*) as event_count, min(e.counted_at) as started_at
+            from pg_catalog.unnest(entries) as e
+            group by e.user_id, e.course_id, e.attempt, e.block_id
+        ) as e
+        -- As it was: a statement does not see what it writes. This and what follows for itself, so that it is looked up.
+        left join lateral (
+            select c.value
+            from public.block_completions as c
+            where c.community_id = community and c.user_id = e.user_id and c.course_id = e.course_id
+                and c.attempt = e.attempt and c.block_id = e.block_id
+            offset 0
+        ) as before on true
     ),
     written as (
         insert into public.block_completions as c (
@@ -308,46 +320,55 @@ begin
             started_at = least(c.started_at, excluded.started_at)
         returning c.user_id, c.course_id, c.attempt, c.block_id, c.value, c.started_at
     ),
-    moved as (
-        select w.*, coalesce(b.value, 0) as value_before
-        from written as w
-        left join before as b using (user_id, course_id, attempt, block_id)
-    ),
     sums as (
         select
-            p.user_id, p.course_id, p.version, p.attempt, min(m.started_at) as started_at,
-            coalesce(pg_catalog.sum((m.value = 1)::integer - (m.value_before = 1)::integer) filter (where b.required), 0) as done,
-            coalesce(pg_catalog.sum(b.weight * (m.value - m.value_before)) filter (where b.required), 0) as earned
-        from moved as m
-        join public.course_progress as p
-            on p.community_id = community and p.user_id = m.user_id and p.course_id = m.course_id
-            and p.attempt = m.attempt
-        left join public.blocks as b
-            on b.community_id = community and b.course_id = m.course_id and b.version = p.version
-            and b.id = m.block_id and b.completion_mode = 'completable'
-        group by p.user_id, p.course_id, p.version, p.attempt
+            w.user_id, w.course_id, p.version, w.attempt, min(w.started_at) as started_at,
+            coalesce(pg_catalog.sum((w.value = 1)::integer - (t.value_before = 1)::integer) filter (where b.required), 0) as done,
+            coalesce(pg_catalog.sum(b.weight * (w.value - t.value_before)) filter (where b.required), 0) as earned
+        from written as w
+        join told as t using (user_id, course_id, attempt, block_id)
+        cross join lateral (
+            select p.version
+            from public.course_progress as p
+            where p.community_id = community and p.user_id = w.user_id and p.course_id = w.course_id
+                and p.attempt = w.attempt
+            offset 0
+        ) as p
+        left join lateral (
+            select b.weight, b.required
+            from public.blocks as b
+            where b.community_id = community and b.course_id = w.course_id and b.version = p.version
+                and b.id = w.block_id and b.completion_mode = 'completable'
+            offset 0
+        ) as b on true
+        group by w.user_id, w.course_id, p.version, w.attempt
+    ),
+    moved as (
+        update public.course_progress as p
+        set
+            done_required = p.done_required + s.done,
+            earned = p.earned + s.earned,
+            started_at = least(p.started_at, s.started_at),
+            updated_at = pg_catalog.now()
+        from sums as s
+        where p.community_id = community and p.user_id = s.user_id and p.course_id = s.course_id
+            and p.version = s.version and p.attempt = s.attempt
+            and (s.done <> 0 or s.earned <> 0 or p.started_at is null or s.started_at < p.started_at)
+        returning p.user_id, p.course_id
     )
-    update public.course_progress as p
-    set
-        done_required = p.done_required + s.done,
-        earned = p.earned + s.earned,
-        started_at = least(p.started_at, s.started_at),
-        updated_at = pg_catalog.now()
-    from sums as s
-    where p.community_id = community and p.user_id = s.user_id and p.course_id = s.course_id
-        and p.version = s.version and p.attempt = s.attempt
-        and (s.done <> 0 or s.earned <> 0 or p.started_at is null or s.started_at < p.started_at);
+    select pg_catalog.array_agg(row(m.user_id, m.course_id)::private.learner_course) into touched from moved as m;
+    return touched;
 end
 $$;
 
 -- What follows for courses and enrolments once the sums have moved.
-create function private.follow_progress(community uuid, person uuid, courses uuid[]) returns void
+create function private.follow_progress(community uuid, touched private.learner_course[]) returns void
 volatile
 set search_path = ''
 language plpgsql
 as $$
 declare
-    enrollment public.program_enrollments;
+    enrollments public.program_enrollments[];
 begin
     update public.course_progress as p
     set completed_at = (
@@ -359,13 +380,15 @@ begin
         where b.community_id = p.community_id and b.course_id = p.course_id and b.version = p.version
             and b.required and b.completion_mode = 'completable'
     )
-    where p.community_id = community and p.user_id = person and p.course_id = any (courses)
+    from pg_catalog.unnest(touched) as t
+    where p.community_id = community and p.user_id = t.user_id and p.course_id = t.course_id
         and p.completed_at is null and p.total_required > 0 and p.done_required = p.total_required;
 
-    for enrollment in select e.* from private.enrollments_with_course(community, person, courses) as e loop
-        perform private.begin_course_progress(enrollment);
-        perform private.evaluate_enrollment(enrollment);
-    end loop;
+    enrollments := array(select e from private.enrollments_with_courses(community, touched) as e);
+    if enrollments <> '{}' then
+        perform private.begin_course_progress(enrollments);
+        perform private.evaluate_enrollments(enrollments);
+    end if;
 end
 $$;
 
@@ -374,28 +397,27 @@ $$;
 create function private.record_events(community uuid, events jsonb) returns jsonb
 volatile
 set search_path = ''
+-- One plan for lists of every length. The planner would make one anew for each call, as it takes short lists for cheaper
+-- than they are: that costs more than to carry it out.
+set plan_cache_mode = 'force_generic_plan'
 language plpgsql
 as $$
 declare
     entries private.progress_entry[] := private.progress_entries_in(events);
     new_entries private.progress_entry[];
     members uuid[];
-    touched record;
+    touched private.learner_course[];
 begin
     members := private.lock_learners(community, array(select e.user_id from pg_catalog.unnest(entries) as e));
     entries := private.told_apart(community, private.located_entries(community, members, entries));
     new_entries := array(select e from pg_catalog.unnest(entries) as e where e.status = 'accepted' order by e.place);
     if pg_catalog.cardinality(new_entries) > 0 then
-        perform private.begin_courses(community, new_entries);
-        perform private.write_entries(community, new_entries);
-        for touched in
-            select e.user_id, pg_catalog.array_agg(distinct e.course_id) as courses
-            from pg_catalog.unnest(new_entries) as e
-            group by e.user_id
-            order by e.user_id
-        loop
-            perform private.follow_progress(community, touched.user_id, touched.courses);
-        end loop;
+        touched := private.begin_courses(community, new_entries);
+        touched := touched || private.write_entries(community, new_entries);
+        -- Whoever does again what is done moves nothing, and most events of some clients are like that.
+        if touched is not null then
+            perform private.follow_progress(community, touched);
+        end if;
     end if;
     return pg_catalog.jsonb_build_object(
         'results', (

@@ -159,89 +159,93 @@ create trigger program_versions_write_requirements after update of published_at 
 for each row when (old.published_at is null and new.published_at is not null)
 execute function private.hold_requirements();
 
--- Each node of what an enrolment's version asks for, and how much of it is done: of a course its share, of others the
+create type private.requirement_state as (
+    enrollment_id uuid,
+    node integer,
+    parent integer,
+    kind text,
+    needed integer,
+    course_id uuid,
+    group_name text,
+    met boolean,
+    share numeric,
+    started boolean,
+    completed_at timestamptz
+);
+
+-- Each node of what the versions of enrolments ask for, and how much of it is done: of a course its share, of others the
 -- mean of the best parts, as many as are needed. A course without required blocks asks for nothing.
-create function private.requirement_states(enrollment public.program_enrollments) returns table (
-    node integer, parent integer, kind text, needed integer, course_id uuid, group_name text,
-    met boolean, share numeric, started boolean, completed_at timestamptz
-)
+create function private.requirement_states(enrollments public.program_enrollments[])
+returns setof private.requirement_state
 stable
 rows 10
 set search_path = ''
 language plpgsql
 as $$
 declare
-    nodes integer[];
-    parents integer[];
-    mets boolean[];
-    shares numeric[];
-    starts boolean[];
-    moments timestamptz[];
-    inner_node record;
-    part record;
+    states private.requirement_state[];
+    inner_nodes private.requirement_state[];
 begin
-    select
-        pg_catalog.array_agg(r.node), pg_catalog.array_agg(r.parent),
-        pg_catalog.array_agg(p.completed_at is not null or r.needed = 0),
-        pg_catalog.array_agg(case
-            when p.completed_at is not null or r.needed = 0 then 1
-            when p.possible > 0 then p.earned / p.possible
-            else 0
-        end),
-        pg_catalog.array_agg(p.started_at is not null),
-        pg_catalog.array_agg(p.completed_at)
-    into nodes, parents, mets, shares, starts, moments
-    from public.program_requirements as r
-    left join lateral (
-        select s.*
-        from public.course_progress as s
-        where s.community_id = r.community_id and s.user_id = enrollment.user_id and s.course_id = r.course_id
-            and s.version = r.course_version
-        order by s.attempt desc
-        limit 1
-    ) as p on true
-    where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
-        and r.version = enrollment.program_version and r.kind = 'course';
-
-    -- From the last to the first: parts come before what they are parts of.
-    for inner_node in
-        select r.node, r.parent, r.needed
-        from public.program_requirements as r
-        where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
-            and r.version = enrollment.program_version and r.kind <> 'course'
-        order by r.node desc
-    loop
-        select
-            count(*) filter (where best.met) >= inner_node.needed as met,
-            coalesce(pg_catalog.sum(best.share), 0) / greatest(inner_node.needed, 1) as share,
-            max(best.completed_at) as completed_at,
-            (
-                select coalesce(pg_catalog.bool_or(below.started), false)
-                from unnest(parents, starts) as below (parent, started)
-                where below.parent = inner_node.node
-            ) as started
-        into part
+    states := array(
+        select row(
+            e.id, r.node, r.parent, r.kind, r.needed, r.course_id, r.group_name,
+            p.completed_at is not null or r.needed = 0,
+            case
+                when p.completed_at is not null or r.needed = 0 then 1
+                when p.possible > 0 then p.earned / p.possible
+                else 0
+            end,
+            p.started_at is not null, p.completed_at
+        )::private.requirement_state
+        from pg_catalog.unnest(enrollments) as e
+        join public.program_requirements as r
+            on r.community_id = e.community_id and r.program_id = e.program_id and r.version = e.program_version
+            and r.kind = 'course'
+        left join lateral (
+            select s.*
+            from public.course_progress as s
+            where s.community_id = e.community_id and s.user_id = e.user_id and s.course_id = r.course_id
+                and s.version = r.course_version
+            order by s.attempt desc
+            limit 1
+        ) as p on true
+    );
+    -- From the last to the first, of all enrolments at once: parts come before what they are parts of.
+    for inner_nodes in
+        select pg_catalog.array_agg(row(
+            n.enrollment_id, n.node, n.parent, n.kind, n.needed, null, n.group_name, null, null, null, null
+        )::private.requirement_state)
         from (
-            select below.met, below.share, below.completed_at
-            from unnest(parents, mets, shares, moments) as below (parent, met, share, completed_at)
-            where below.parent = inner_node.node
-            order by below.met desc nulls last, below.share desc, below.completed_at
-            limit inner_node.needed
-        ) as best;
-        nodes := nodes || inner_node.node;
-        parents := parents || inner_node.parent;
-        mets := mets || part.met;
-        shares := shares || part.share;
-        starts := starts || part.started;
-        moments := moments || part.completed_at;
+            select e.id as enrollment_id, r.*, pg_catalog.row_number() over (partition by e.id order by r.node desc) as nth
+            from pg_catalog.unnest(enrollments) as e
+            join public.program_requirements as r
+                on r.community_id = e.community_id and r.program_id = e.program_id and r.version = e.program_version
+                and r.kind <> 'course'
+        ) as n
+        group by n.nth
+        order by n.nth
+    loop
+        states := states || array(
+            select row(
+                n.enrollment_id, n.node, n.parent, n.kind, n.needed, null, n.group_name,
+                count(*) filter (where n.part_met and n.place <= n.needed) >= n.needed,
+                coalesce(pg_catalog.sum(n.part_share) filter (where n.place <= n.needed), 0) / greatest(n.needed, 1),
+                coalesce(pg_catalog.bool_or(n.part_started), false),
+                max(n.part_completed_at) filter (where n.place <= n.needed)
+            )::private.requirement_state
+            from (
+                select
+                    i.*, s.met as part_met, s.share as part_share, s.started as part_started,
+                    s.completed_at as part_completed_at,
+                    pg_catalog.row_number() over (
+                        partition by i.enrollment_id order by s.met desc nulls last, s.share desc, s.completed_at
+                    ) as place
+                from pg_catalog.unnest(inner_nodes) as i
+                left join pg_catalog.unnest(states) as s on s.enrollment_id = i.enrollment_id and s.parent = i.node
+            ) as n
+            group by n.enrollment_id, n.node, n.parent, n.kind, n.needed, n.group_name
+        );
     end loop;
-
-    return query
-    select r.node, r.parent, r.kind, r.needed, r.course_id, r.group_name,
-        coalesce(s.met, false), s.share, s.started, s.completed_at
-    from unnest(nodes, mets, shares, starts, moments) as s (node, met, share, started, completed_at)
-    join public.program_requirements as r
-        on r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
-        and r.version = enrollment.program_version and r.node = s.node;
+    return query select s.* from pg_catalog.unnest(states) as s;
 end
 $$;

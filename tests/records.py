@@ -340,6 +340,11 @@ _PROGRESS = (
         "values ('{alpha}', '{enrollment}', '{program}', '{user}', 9, 'completed', 100, now())",
         "updated_at = now()",
     ),
+    (
+        "public.learning_sessions",
+        "(community_id, user_id) values ('{alpha}', '{user}')",
+        "active_seconds = 60",
+    ),
 )
 
 

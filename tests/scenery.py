@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -93,6 +93,7 @@ def build_scenery(dsn: str) -> None:
         _enrollments(connection)
         connection.commit()  # which closes the versions of the programs
         _progress(connection)
+        _sessions(connection)
 
 
 def _insert(connection: psycopg.Connection, table: str, columns: str, rows: Rows) -> None:
@@ -246,6 +247,31 @@ def _progress(connection: psycopg.Connection) -> None:
     _insert(connection, "private.progress_queue", "community_id, enrollment_id", queued)
     runs = [(community, "rest", 1, 1) for community in (ALPHA, BETA)]
     _insert(connection, "public.job_runs", "community_id, task, job_id, attempt", runs)
+
+
+def _sessions(connection: psycopg.Connection) -> None:
+    """An hour each, long ago; in Beta one that has just begun."""
+    began = datetime(2026, 10, 1, 9, tzinfo=UTC)
+    columns = "id, community_id, user_id, content_id, started_at, last_seen_at, ended_at"
+    past = [
+        (
+            session,
+            ALPHA,
+            person.id,
+            cast.COURSE,
+            began,
+            began + timedelta(hours=1),
+            began + timedelta(hours=1),
+        )
+        for session, person in ((cast.SESSION, cast.LEARNER), (cast.PEER_SESSION, cast.PEER))
+    ]
+    _insert(connection, "public.learning_sessions", columns, past)
+    _insert(
+        connection,
+        "public.learning_sessions",
+        "id, community_id, user_id",
+        [(cast.OTHER_SESSION, BETA, cast.OTHER_PEER.id)],
+    )
 
 
 def _as(connection: psycopg.Connection, somebody: Character, function: str, given: dict[str, Any]) -> None:

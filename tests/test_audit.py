@@ -36,6 +36,7 @@ LOGS_OF_THEIR_OWN = {
     "public.block_completions": "follows from the events and from completion_overrides, which is recorded",
     "public.course_progress": "follows from these",
     "public.program_progress": "follows from these",
+    "public.learning_sessions": "is the log of when people were there",
     "public.job_runs": "is the log of the worker",
     "public.xapi_statements": "is the log of what other programs say, append-only",
     "private.progress_queue": "is a list of what the worker has to do",

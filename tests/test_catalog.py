@@ -74,6 +74,11 @@ REVIEWED = {
         "reset_progress(jsonb)",
         # Looks first whose statements the caller may send: nobody has a grant to write them.
         "private.store_statements(jsonb,uuid)",
+        # Each looks at the caller's own sessions only: nobody has a grant to write them.
+        "start_session(jsonb)",
+        "heartbeat_session(jsonb)",
+        "end_session(jsonb)",
+        "private.engagement(learning_sessions)",  # asks first whether the caller may see this person's progress
         "private.viewer_invitations()",  # to the caller's own confirmed address
         "accept_invitation(jsonb)",  # to the caller's own confirmed address, as the next one
         "decline_invitation(jsonb)",

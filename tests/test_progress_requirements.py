@@ -2,10 +2,13 @@
 
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
 from tests import cast
@@ -85,6 +88,42 @@ def assigned(ids: list[str]) -> list[dict[str, Any]]:
     return [{"course_id": ids[n], "group": groups.get(n)} for n in COURSES]
 
 
+def program_asking_for(connection: psycopg.Connection[TupleRow], wanted: Node | None, ids: list[str]) -> UUID:
+    """A published program with all courses, made by whoever the connection is."""
+    structure = {
+        "courses": assigned(ids),
+        "groups": [{"name": name, "at_least": needed} for name, (_, needed) in GROUPS.items()],
+        "completion_criteria": with_ids(wanted, ids),
+    }
+    row = connection.execute("select public.create_program(%s)", [Jsonb({"title": "Any"})]).fetchone()
+    assert row is not None
+    program: UUID = row[0]
+    given_ = Jsonb({"program_id": str(program), **structure})
+    connection.execute("select public.assign_courses(%s)", [given_])
+    connection.execute("select public.publish_program(%s)", [Jsonb({"id": str(program)})])
+    return program
+
+
+def done_events(done: list[int]) -> list[dict[str, str]]:
+    """What completes the first so many blocks of each course."""
+    return [
+        {
+            "event_id": block_id(10 * n + k),
+            "block_id": block_id(10 * n + k),
+            "occurred_at": "2026-11-20T09:00:00Z",
+        }
+        for n in COURSES
+        for k in range(1, done[n] + 1)
+    ]
+
+
+def expected(wanted: Node | None, done: list[int]) -> tuple[str, int]:
+    """The status of the enrolment and how far it is."""
+    shares = {n: Decimal(done[n]) / 3 for n in COURSES}
+    met, share = evaluated(wanted or default_criteria(), shares)
+    return ("completed", 100) if met else ("active", min(99, int(share * 100 + Decimal("1e-12"))))
+
+
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(criteria, st.lists(st.integers(0, 3), min_size=6, max_size=6))
 def test_any_criteria_are_met_as_they_say(
@@ -95,17 +134,7 @@ def test_any_criteria_are_met_as_they_say(
     wanted: Node | None,
     done: list[int],
 ) -> None:
-    structure = {
-        "courses": assigned(courses),
-        "groups": [{"name": name, "at_least": needed} for name, (_, needed) in GROUPS.items()],
-        "completion_criteria": with_ids(wanted, courses),
-    }
-    now = "2026-11-20T09:00:00Z"
-    events = [
-        {"event_id": block_id(10 * n + k), "block_id": block_id(10 * n + k), "occurred_at": now}
-        for n in COURSES
-        for k in range(1, done[n] + 1)
-    ]
+    events = done_events(done)
     with database.connect() as connection, connection.transaction(force_rollback=True):
 
         def ask(statement: str, *values: Any) -> Any:
@@ -114,9 +143,7 @@ def test_any_criteria_are_met_as_they_say(
             return row
 
         put_on(connection, "authenticated", as_admin.claims_text)
-        (program,) = ask("select public.create_program(%s)", Jsonb({"title": "Any"}))
-        ask("select public.assign_courses(%s)", Jsonb({"program_id": str(program), **structure}))
-        ask("select public.publish_program(%s)", Jsonb({"id": str(program)}))
+        program = program_asking_for(connection, wanted, courses)
         put_on(connection, "authenticated", as_learner.claims_text)
         (enrollment,) = ask("select public.enroll(%s)", Jsonb({"program_id": str(program)}))
         if events:
@@ -131,11 +158,52 @@ def test_any_criteria_are_met_as_they_say(
             [Jsonb({"program_id": str(program)})],
         ).fetchall()
 
-    shares = {n: Decimal(done[n]) / 3 for n in COURSES}
-    met, share = evaluated(wanted or default_criteria(), shares)
-    assert (status == "completed") == met
-    assert percent == (100 if met else min(99, int(share * 100 + Decimal("1e-12"))))
-    assert (missing == []) == met
+    assert (status, percent) == expected(wanted, done)
+    assert (missing == []) == (status == "completed")
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(criteria, min_size=3, max_size=3),
+    st.lists(st.lists(st.integers(0, 3), min_size=6, max_size=6), min_size=2, max_size=2),
+)
+def test_many_enrolments_at_once_are_each_what_they_are_alone(
+    database: Database,
+    as_admin: Person,
+    courses: list[str],
+    wanted: list[Node | None],
+    done: list[list[int]],
+) -> None:
+    """Two people in three programs, all that they did in one list."""
+    people = [str(cast.LEARNER.id), str(cast.PEER.id)]
+    events = [
+        {**event, "user_id": person}
+        for person, theirs in zip(people, done, strict=True)
+        for event in done_events(theirs)
+    ]
+    with database.connect() as connection, connection.transaction(force_rollback=True):
+        put_on(connection, "authenticated", as_admin.claims_text)
+        programs = [program_asking_for(connection, node, courses) for node in wanted]
+        for program in programs:
+            for person in people:
+                given_ = Jsonb({"program_id": str(program), "user_id": person})
+                connection.execute("select public.enroll(%s)", [given_])
+        if events:
+            connection.execute("select public.record_progress(%s)", [Jsonb({"events": events})])
+        found = {
+            (program, str(person)): (status, percent)
+            for program, person, status, percent in connection.execute(
+                """select e.program_id, e.user_id, e.status, p.percent from public.program_enrollments as e
+                join public.program_progress as p on p.enrollment_id = e.id where e.program_id = any(%s)""",
+                [programs],
+            )
+        }
+
+    assert found == {
+        (program, person): expected(node, theirs)
+        for program, node in zip(programs, wanted, strict=True)
+        for person, theirs in zip(people, done, strict=True)
+    }
 
 
 async def test_a_course_in_a_group_counts_through_its_group(

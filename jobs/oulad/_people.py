@@ -102,6 +102,7 @@ ENROLLMENTS = Table(
     )
     order by attempt
     """,
+    first=1000,
     before=(_END_WHAT_A_LATER_PRESENTATION_REPLACES, _YIELD_TO_OPEN_ENROLMENTS),
     after=(_FIND_ATTEMPTS_OUT_OF_ORDER,),
 )

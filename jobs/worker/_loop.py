@@ -17,7 +17,7 @@ from procrastinate.jobs import Job
 
 from jobs.audit import SigningKey
 from jobs.worker._install import SCHEMA, current
-from jobs.worker._tasks import Task, advance_enrollments, advance_progress, sealing
+from jobs.worker._tasks import Task, advance_enrollments, advance_progress, end_idle_sessions, sealing
 
 log = structlog.get_logger(__name__)
 
@@ -216,6 +216,7 @@ def _usual_tasks(dsn: str, audit_key: SigningKey | None) -> dict[str, Task]:
     tasks: dict[str, Task] = {
         "advance_enrollments": advance_enrollments,
         "advance_progress": advance_progress,
+        "end_idle_sessions": end_idle_sessions,
     }
     if audit_key is not None:
         tasks["seal_audit_log"] = sealing(dsn, audit_key)

@@ -20,11 +20,12 @@ _MOST = 2_000
 
 async def advance_enrollments(connection: Connection, community: UUID) -> int:
     """Enrolments whose expiry has come end, those whose start has come begin."""
-    advance = "select private.advance_enrollments(%s, %s)"
-    done = 0
-    while done < _MOST and (more := await _number(connection, advance, community, _BATCH)):
-        done += more
-    return done
+    return await _in_batches(connection, "select private.advance_enrollments(%s, %s)", community)
+
+
+async def end_idle_sessions(connection: Connection, community: UUID) -> int:
+    """Learning sessions that nothing was heard of end when they fell silent."""
+    return await _in_batches(connection, "select private.end_idle_sessions(%s, %s)", community)
 
 
 async def advance_progress(connection: Connection, community: UUID) -> int:
@@ -44,6 +45,13 @@ def sealing(dsn: str, key: SigningKey) -> Task:
         return await asyncio.to_thread(seal_community, dsn, key, community)
 
     return seal_audit_log
+
+
+async def _in_batches(connection: Connection, advance: str, community: UUID) -> int:
+    done = 0
+    while done < _MOST and (more := await _number(connection, advance, community, _BATCH)):
+        done += more
+    return done
 
 
 async def _number(connection: Connection, query: str, *parameters: object) -> int:

@@ -487,98 +487,108 @@ create trigger program_versions_write_requirements after update of published_at 
 for each row when (old.published_at is null and new.published_at is not null)
 execute function private.hold_requirements();
 
--- Each node of what an enrolment's version asks for, and how much of it is done: of a course its share, of others the
+create type private.requirement_state as (
+    enrollment_id uuid,
+    node integer,
+    parent integer,
+    kind text,
+    needed integer,
+    course_id uuid,
+    group_name text,
+    met boolean,
+    share numeric,
+    started boolean,
+    completed_at timestamptz
+);
+
+-- Each node of what the versions of enrolments ask for, and how much of it is done: of a course its share, of others the
 -- mean of the best parts, as many as are needed. A course without required blocks asks for nothing.
-create function private.requirement_states(enrollment public.program_enrollments) returns table (
-    node integer, parent integer, kind text, needed integer, course_id uuid, group_name text,
-    met boolean, share numeric, started boolean, completed_at timestamptz
-)
+create function private.requirement_states(enrollments public.program_enrollments[])
+returns setof private.requirement_state
 stable
 rows 10
 set search_path = ''
 language plpgsql
 as $$
 declare
-    nodes integer[];
-    parents integer[];
-    mets boolean[];
-    shares numeric[];
-    starts boolean[];
-    moments timestamptz[];
-    inner_node record;
-    part record;
+    states private.requirement_state[];
+    inner_nodes private.requirement_state[];
 begin
-    select
-        pg_catalog.array_agg(r.node), pg_catalog.array_agg(r.parent),
-        pg_catalog.array_agg(p.completed_at is not null or r.needed = 0),
-        pg_catalog.array_agg(case
-            when p.completed_at is not null or r.needed = 0 then 1
-            when p.possible > 0 then p.earned / p.possible
-            else 0
-        end),
-        pg_catalog.array_agg(p.started_at is not null),
-        pg_catalog.array_agg(p.completed_at)
-    into nodes, parents, mets, shares, starts, moments
-    from public.program_requirements as r
-    left join lateral (
-        select s.*
-        from public.course_progress as s
-        where s.community_id = r.community_id and s.user_id = enrollment.user_id and s.course_id = r.course_id
-            and s.version = r.course_version
-        order by s.attempt desc
-        limit 1
-    ) as p on true
-    where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
-        and r.version = enrollment.program_version and r.kind = 'course';
-
-    -- From the last to the first: parts come before what they are parts of.
-    for inner_node in
-        select r.node, r.parent, r.needed
-        from public.program_requirements as r
-        where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
-            and r.version = enrollment.program_version and r.kind <> 'course'
-        order by r.node desc
-    loop
-        select
-            count(*) filter (where best.met) >= inner_node.needed as met,
-            coalesce(pg_catalog.sum(best.share), 0) / greatest(inner_node.needed, 1) as share,
-            max(best.completed_at) as completed_at,
-            (
-                select coalesce(pg_catalog.bool_or(below.started), false)
-                from unnest(parents, starts) as below (parent, started)
-                where below.parent = inner_node.node
-            ) as started
-        into part
+    states := array(
+        select row(
+            e.id, r.node, r.parent, r.kind, r.needed, r.course_id, r.group_name,
+            p.completed_at is not null or r.needed = 0,
+            case
+                when p.completed_at is not null or r.needed = 0 then 1
+                when p.possible > 0 then p.earned / p.possible
+                else 0
+            end,
+            p.started_at is not null, p.completed_at
+        )::private.requirement_state
+        from pg_catalog.unnest(enrollments) as e
+        join public.program_requirements as r
+            on r.community_id = e.community_id and r.program_id = e.program_id and r.version = e.program_version
+            and r.kind = 'course'
+        left join lateral (
+            select s.*
+            from public.course_progress as s
+            where s.community_id = e.community_id and s.user_id = e.user_id and s.course_id = r.course_id
+                and s.version = r.course_version
+            order by s.attempt desc
+            limit 1
+        ) as p on true
+    );
+    -- From the last to the first, of all enrolments at once: parts come before what they are parts of.
+    for inner_nodes in
+        select pg_catalog.array_agg(row(
+            n.enrollment_id, n.node, n.parent, n.kind, n.needed, null, n.group_name, null, null, null, null
+        )::private.requirement_state)
         from (
-            select below.met, below.share, below.completed_at
-            from unnest(parents, mets, shares, moments) as below (parent, met, share, completed_at)
-            where below.parent = inner_node.node
-            order by below.met desc nulls last, below.share desc, below.completed_at
-            limit inner_node.needed
-        ) as best;
-        nodes := nodes || inner_node.node;
-        parents := parents || inner_node.parent;
-        mets := mets || part.met;
-        shares := shares || part.share;
-        starts := starts || part.started;
-        moments := moments || part.completed_at;
+            select e.id as enrollment_id, r.*, pg_catalog.row_number() over (partition by e.id order by r.node desc) as nth
+            from pg_catalog.unnest(enrollments) as e
+            join public.program_requirements as r
+                on r.community_id = e.community_id and r.program_id = e.program_id and r.version = e.program_version
+                and r.kind <> 'course'
+        ) as n
+        group by n.nth
+        order by n.nth
+    loop
+        states := states || array(
+            select row(
+                n.enrollment_id, n.node, n.parent, n.kind, n.needed, null, n.group_name,
+                count(*) filter (where n.part_met and n.place <= n.needed) >= n.needed,
+                coalesce(pg_catalog.sum(n.part_share) filter (where n.place <= n.needed), 0) / greatest(n.needed, 1),
+                coalesce(pg_catalog.bool_or(n.part_started), false),
+                max(n.part_completed_at) filter (where n.place <= n.needed)
+            )::private.requirement_state
+            from (
+                select
+                    i.*, s.met as part_met, s.share as part_share, s.started as part_started,
+                    s.completed_at as part_completed_at,
+                    pg_catalog.row_number() over (
+                        partition by i.enrollment_id order by s.met desc nulls last, s.share desc, s.completed_at
+                    ) as place
+                from pg_catalog.unnest(inner_nodes) as i
+                left join pg_catalog.unnest(states) as s on s.enrollment_id = i.enrollment_id and s.parent = i.node
+            ) as n
+            group by n.enrollment_id, n.node, n.parent, n.kind, n.needed, n.group_name
+        );
     end loop;
-
-    return query
-    select r.node, r.parent, r.kind, r.needed, r.course_id, r.group_name,
-        coalesce(s.met, false), s.share, s.started, s.completed_at
-    from unnest(nodes, mets, shares, starts, moments) as s (node, met, share, started, completed_at)
-    join public.program_requirements as r
-        on r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
-        and r.version = enrollment.program_version and r.node = s.node;
+    return query select s.* from pg_catalog.unnest(states) as s;
 end
 $$;
 
 -- Where enrolments stand: how far they are, and that they complete when what their version asks for is done.
 
--- The rows of course_progress that an enrolment counts by, made where somebody has done something in the course and
--- none is there yet. After a move that carries over, a course stays complete that was complete in an earlier version.
-create function private.begin_course_progress(enrollment public.program_enrollments) returns void
+-- A course and somebody whose it is.
+create type private.learner_course as (
+    user_id uuid,
+    course_id uuid
+);
+
+-- The rows of course_progress that enrolments count by, made where somebody has done something in the course and none is
+-- there yet. After a move that carries over, a course stays complete that was complete in an earlier version.
+create function private.begin_course_progress(enrollments public.program_enrollments[]) returns void
 volatile
 set search_path = ''
 language plpgsql
@@ -586,50 +596,69 @@ as $$
 begin
     insert into public.course_progress
     select counted.*
+    -- For itself, so that only those courses are counted that have no row yet: most of them are done with by then.
     from (
-        select distinct r.course_id, r.course_version
-        from public.program_requirements as r
-        where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
-            and r.version = enrollment.program_version and r.kind = 'course'
-    ) as r
-    cross join lateral private.current_attempt(enrollment.community_id, enrollment.user_id, r.course_id) as a (attempt)
+        select distinct e.community_id, e.user_id, r.course_id, r.course_version, a.attempt
+        from pg_catalog.unnest(enrollments) as e
+        join public.program_requirements as r
+            on r.community_id = e.community_id and r.program_id = e.program_id and r.version = e.program_version
+            and r.kind = 'course'
+        cross join lateral (
+            select coalesce(max(o.attempt), 1) as attempt
+            from public.course_attempts as o
+            where o.community_id = e.community_id and o.user_id = e.user_id and o.course_id = r.course_id
+        ) as a
+        where not exists (
+            select from public.course_progress as p
+            where p.community_id = e.community_id and p.user_id = e.user_id and p.course_id = r.course_id
+                and p.version = r.course_version and p.attempt = a.attempt
+            offset 0
+        ) and exists (
+            select from public.block_completions as c
+            where c.community_id = e.community_id and c.user_id = e.user_id and c.course_id = r.course_id
+                and c.attempt = a.attempt
+            offset 0
+        )
+        -- For itself, as the others: joined, each would be counted before it is asked whether it is there, and all that
+        -- the person has done be read for that.
+        offset 0
+    ) as e
     cross join lateral private.counted_course_progress(
-        enrollment.community_id, enrollment.user_id, r.course_id, r.course_version, a.attempt
+        e.community_id, e.user_id, e.course_id, e.course_version, e.attempt
     ) as counted
-    where exists (
-        select from public.block_completions as c
-        where c.community_id = enrollment.community_id and c.user_id = enrollment.user_id
-            and c.course_id = r.course_id and c.attempt = a.attempt
-    ) and not exists (
-        select from public.course_progress as p
-        where p.community_id = enrollment.community_id and p.user_id = enrollment.user_id
-            and p.course_id = r.course_id and p.version = r.course_version and p.attempt = a.attempt
-    )
-    order by r.course_id
+    order by e.user_id, e.course_id, e.course_version
     on conflict on constraint course_progress_pkey do nothing;
 
     if not exists (
-        select from public.enrollment_moves as m
-        where m.community_id = enrollment.community_id and m.enrollment_id = enrollment.id
-            and m.to_version = enrollment.program_version and m.mode = 'carry_over'
+        select
+        from pg_catalog.unnest(enrollments) as e
+        join public.enrollment_moves as m
+            on m.community_id = e.community_id and m.enrollment_id = e.id and m.to_version = e.program_version
+            and m.mode = 'carry_over'
     ) then
         return;
     end if;
     update public.course_progress as p
     set completed_at = earlier.completed_at
-    from public.program_requirements as r
+    from pg_catalog.unnest(enrollments) as e
+    join public.program_requirements as r
+        on r.community_id = e.community_id and r.program_id = e.program_id and r.version = e.program_version
+        and r.kind = 'course'
     cross join lateral (
         select o.attempt, min(o.completed_at) as completed_at
         from public.course_progress as o
-        where o.community_id = enrollment.community_id and o.user_id = enrollment.user_id
+        where o.community_id = e.community_id and o.user_id = e.user_id
             and o.course_id = r.course_id and o.version < r.course_version and o.completed_at is not null
         group by o.attempt
         order by o.attempt desc
         limit 1
     ) as earlier
-    where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
-        and r.version = enrollment.program_version and r.kind = 'course'
-        and p.community_id = enrollment.community_id and p.user_id = enrollment.user_id
+    where exists (
+        select from public.enrollment_moves as m
+        where m.community_id = e.community_id and m.enrollment_id = e.id and m.to_version = e.program_version
+            and m.mode = 'carry_over'
+    )
+        and p.community_id = e.community_id and p.user_id = e.user_id
         and p.course_id = r.course_id and p.version = r.course_version and p.attempt = earlier.attempt
         and p.completed_at is null;
 end
@@ -717,42 +746,51 @@ begin
         select e.* into enrollment
         from public.program_enrollments as e
         where e.community_id = queued.community_id and e.id = queued.enrollment_id;
-        perform private.begin_course_progress(enrollment);
-        perform private.evaluate_enrollment(enrollment);
+        perform private.begin_course_progress(array[enrollment]);
+        perform private.evaluate_enrollments(array[enrollment]);
     end if;
     return true;
 end
 $$;
 
--- Writes down how far an enrolment is, and completes it when it is active and its version asks for nothing more.
-create function private.evaluate_enrollment(enrollment public.program_enrollments) returns void
+-- Writes down how far enrolments are, and completes those that are active and whose version asks for nothing more.
+create function private.evaluate_enrollments(enrollments public.program_enrollments[]) returns void
 volatile
 set search_path = ''
 language plpgsql
 as $$
 declare
-    root record;
+    roots private.requirement_state[] := array(
+        select s from private.requirement_states(enrollments) as s where s.node = 0
+    );
+    done record;
 begin
-    select s.met, s.share, s.started, s.completed_at, s.needed into root
-    from private.requirement_states(enrollment) as s
-    where s.node = 0;
     update public.program_progress as p
     set status = now_at.status, percent = now_at.percent, updated_at = pg_catalog.now()
     from (
         select
+            e.community_id, e.id,
             case
-                when root.needed is null or root.needed = 0 then 'not_applicable'
-                when root.started then 'in_progress'
+                when r.needed is null or r.needed = 0 then 'not_applicable'
+                when r.started then 'in_progress'
                 else 'not_started'
             end as status,
-            least(pg_catalog.floor(coalesce(root.share, 0) * 100), 99) as percent
+            least(pg_catalog.floor(coalesce(r.share, 0) * 100), 99) as percent
+        from pg_catalog.unnest(enrollments) as e
+        left join pg_catalog.unnest(roots) as r on r.enrollment_id = e.id
     ) as now_at
-    where p.community_id = enrollment.community_id and p.enrollment_id = enrollment.id and p.status <> 'completed'
+    where p.community_id = now_at.community_id and p.enrollment_id = now_at.id and p.status <> 'completed'
         and (p.status, p.percent) is distinct from (now_at.status, now_at.percent);
     -- With no course completed there is nothing to complete: a program that asks for nothing stays open.
-    if root.met and root.completed_at is not null and enrollment.status = 'active' then
-        perform private.complete_enrollment(enrollment, root.completed_at);
-    end if;
+    for done in
+        select e as enrollment, r.completed_at
+        from pg_catalog.unnest(roots) as r
+        join pg_catalog.unnest(enrollments) as e on e.id = r.enrollment_id
+        where r.met and r.completed_at is not null and e.status = 'active'
+        order by e.id
+    loop
+        perform private.complete_enrollment(done.enrollment, done.completed_at);
+    end loop;
 end
 $$;
 
@@ -801,8 +839,8 @@ begin
 end
 $$;
 
--- The open enrolments of somebody that ask for a course.
-create function private.enrollments_with_course(community uuid, person uuid, courses uuid[])
+-- The open enrolments that ask for courses of their people.
+create function private.enrollments_with_courses(community uuid, touched private.learner_course[])
 returns setof public.program_enrollments
 stable
 rows 2
@@ -812,16 +850,21 @@ as $$
 begin
     return query
     select e.*
-    from public.program_enrollments as e
+    from (
+        select t.user_id, pg_catalog.array_agg(t.course_id) as courses
+        from pg_catalog.unnest(touched) as t
+        group by t.user_id
+    ) as t
+    join public.program_enrollments as e
+        on e.community_id = community and e.user_id = t.user_id and e.status in ('pending', 'active', 'paused')
     -- For itself, so that it begins with the person.
     cross join lateral (
         select
         from public.program_course_assignments as a
         where a.community_id = e.community_id and a.program_id = e.program_id and a.version = e.program_version
-            and a.course_id = any (courses)
+            and a.course_id = any (t.courses)
         limit 1
     ) as a
-    where e.community_id = community and e.user_id = person and e.status in ('pending', 'active', 'paused')
     order by e.id;
 end
 $$;
@@ -878,7 +921,9 @@ begin
                 and a.version = new.program_version
                 and not exists (
                     select
-                    from private.enrollments_with_course(new.community_id, new.user_id, array[a.course_id]) as e
+                    from private.enrollments_with_courses(
+                        new.community_id, array[row(new.user_id, a.course_id)::private.learner_course]
+                    ) as e
                     where e.id <> new.id
                 )
         ), 'Enrolled again after completing the program.');
@@ -886,8 +931,8 @@ begin
     if exists (
         select from public.block_completions as c where c.community_id = new.community_id and c.user_id = new.user_id
     ) then
-        perform private.begin_course_progress(new);
-        perform private.evaluate_enrollment(new);
+        perform private.begin_course_progress(array[new]);
+        perform private.evaluate_enrollments(array[new]);
     end if;
     return null;
 end
@@ -1056,9 +1101,30 @@ begin
             left join standings as s on s.user_id = g.user_id and s.course = g.course
         ),
         located as (
-            select t.*, b.completion_mode, b.in_version, b.required, 1 + a.opened as current_attempt, 1 + a.opened_by_then as attempt_then
+            select
+                t.*, coalesce(b.completion_mode, n.completion_mode) as completion_mode, b.completion_mode is not null as in_version,
+                1 + a.opened as current_attempt, 1 + a.opened_by_then as attempt_then
             from timed as t
-            left join lateral private.block_for_learner(community, t.course, t.block_id, t.counting) as b on true
+            -- The block as it is in one of the versions that count, or else in the newest version that is published.
+            left join lateral (
+                select b.completion_mode
+                from public.blocks as b
+                where b.community_id = community and b.course_id = t.course and b.version = any (t.counting)
+                    and b.id = t.block_id
+                order by b.version desc
+                limit 1
+            ) as b on true
+            left join lateral (
+                select o.completion_mode
+                from public.course_versions as v
+                join public.blocks as o
+                    on o.community_id = v.community_id and o.course_id = v.course_id and o.version = v.version
+                    and o.id = t.block_id
+                where v.community_id = community and v.course_id = t.course and v.published
+                    and b.completion_mode is null
+                order by v.version desc
+                limit 1
+            ) as n on true
             left join lateral (
                 select count(*) as opened, count(*) filter (where o.began_at <= t.counts_at) as opened_by_then
                 from public.course_attempts as o
@@ -1090,36 +1156,6 @@ begin
         ) as p
         order by l.place
     );
-end
-$$;
-
--- A block as it is in one of these versions, or else in the newest version that is published; no row when in none.
-create function private.block_for_learner(community uuid, course uuid, block uuid, versions integer[])
-returns table (completion_mode text, required boolean, in_version boolean)
-stable
-rows 1
-set search_path = ''
-language plpgsql
-as $$
-begin
-    select b.completion_mode, b.required, true into completion_mode, required, in_version
-    from pg_catalog.unnest(versions) as v
-    join public.blocks as b
-        on b.community_id = community and b.course_id = course and b.version = v and b.id = block
-    order by v desc
-    limit 1;
-    if not found then
-        select b.completion_mode, b.required, false into completion_mode, required, in_version
-        from public.course_versions as v
-        join public.blocks as b
-            on b.community_id = v.community_id and b.course_id = v.course_id and b.version = v.version and b.id = block
-        where v.community_id = community and v.course_id = course and v.published
-        order by v.version desc
-        limit 1;
-    end if;
-    if found then
-        return next;
-    end if;
 end
 $$;
 
@@ -1172,36 +1208,54 @@ begin
 end
 $$;
 
--- Makes the rows that sums are kept in, for who has none yet in a version that counts for them.
-create function private.begin_courses(community uuid, entries private.progress_entry[]) returns void
+-- Makes the rows that sums are kept in, for who has none yet in a version that counts for them; tells whose.
+create function private.begin_courses(community uuid, entries private.progress_entry[]) returns private.learner_course[]
 volatile
 set search_path = ''
 language plpgsql
 as $$
+declare
+    begun private.learner_course[];
 begin
-    insert into public.course_progress
-    select counted.*
-    from (
-        select distinct e.user_id, e.course_id, e.attempt, e.versions from pg_catalog.unnest(entries) as e
-    ) as e
-    cross join lateral pg_catalog.unnest(e.versions) as v (version)
-    cross join lateral private.counted_course_progress(community, e.user_id, e.course_id, v.version, e.attempt) as counted
-    where not exists (
-        select from public.course_progress as p
-        where p.community_id = community and p.user_id = e.user_id and p.course_id = e.course_id
-            and p.version = v.version and p.attempt = e.attempt
+    with inserted as (
+        insert into public.course_progress
+        select counted.*
+        from (
+            select e.user_id, e.course_id, v.version, e.attempt
+            from (
+                select distinct e.user_id, e.course_id, e.attempt, e.versions from pg_catalog.unnest(entries) as e
+            ) as e
+            cross join lateral pg_catalog.unnest(e.versions) as v (version)
+            where not exists (
+                select from public.course_progress as p
+                where p.community_id = community and p.user_id = e.user_id and p.course_id = e.course_id
+                    and p.version = v.version and p.attempt = e.attempt
+                offset 0
+            )
+            -- For itself, as the other: joined, each would be counted before it is asked whether it is there, and all of
+            -- the community be read for that.
+            offset 0
+        ) as e
+        cross join lateral private.counted_course_progress(
+            community, e.user_id, e.course_id, e.version, e.attempt
+        ) as counted
+        order by e.user_id, e.course_id, e.version, e.attempt
+        returning user_id, course_id
     )
-    order by e.user_id, e.course_id, v.version, e.attempt;
+    select pg_catalog.array_agg(row(i.user_id, i.course_id)::private.learner_course) into begun from inserted as i;
+    return begun;
 end
 $$;
 
 -- Writes new events, brings the completions of their blocks up to date, and moves the sums over them by what that
--- changed: in whatever order, the same.
-create function private.write_entries(community uuid, entries private.progress_entry[]) returns void
+-- changed: in whatever order, the same. Tells whose it moved.
+create function private.write_entries(community uuid, entries private.progress_entry[]) returns private.learner_course[]
 volatile
 set search_path = ''
 language plpgsql
 as $$
+declare
+    touched private.learner_course[];
 begin
     insert into public.progress_events (
         community_id, user_id, event_id, course_id, block_id, attempt, value, score, correct, data,
@@ -1214,20 +1268,23 @@ begin
     order by e.user_id, e.event_id;
 
     with told as (
-        select
-            e.user_id, e.course_id, e.attempt, e.block_id, max(e.value) as value,
-            min(e.counted_at) filter (where e.value = 1) as earned_at, max(e.score) as score,
-            pg_catalog.bool_or(e.correct) as correct, count(*) as event_count, min(e.counted_at) as started_at
-        from pg_catalog.unnest(entries) as e
-        group by e.user_id, e.course_id, e.attempt, e.block_id
-    ),
-    -- As they were: a statement does not see what it writes.
-    before as (
-        select c.user_id, c.course_id, c.attempt, c.block_id, c.value
-        from told as t
-        join public.block_completions as c
-            on c.community_id = community and c.user_id = t.user_id and c.course_id = t.course_id
-            and c.attempt = t.attempt and c.block_id = t.block_id
+        select e.*, coalesce(before.value, 0) as value_before
+        from (
+            select
+                e.user_id, e.course_id, e.attempt, e.block_id, max(e.value) as value,
+                min(e.counted_at) filter (where e.value = 1) as earned_at, max(e.score) as score,
+                pg_catalog.bool_or(e.correct) as correct, count(*) as event_count, min(e.counted_at) as started_at
+            from pg_catalog.unnest(entries) as e
+            group by e.user_id, e.course_id, e.attempt, e.block_id
+        ) as e
+        -- As it was: a statement does not see what it writes. This and what follows for itself, so that it is looked up.
+        left join lateral (
+            select c.value
+            from public.block_completions as c
+            where c.community_id = community and c.user_id = e.user_id and c.course_id = e.course_id
+                and c.attempt = e.attempt and c.block_id = e.block_id
+            offset 0
+        ) as before on true
     ),
     written as (
         insert into public.block_completions as c (
@@ -1248,46 +1305,55 @@ begin
             started_at = least(c.started_at, excluded.started_at)
         returning c.user_id, c.course_id, c.attempt, c.block_id, c.value, c.started_at
     ),
-    moved as (
-        select w.*, coalesce(b.value, 0) as value_before
-        from written as w
-        left join before as b using (user_id, course_id, attempt, block_id)
-    ),
     sums as (
         select
-            p.user_id, p.course_id, p.version, p.attempt, min(m.started_at) as started_at,
-            coalesce(pg_catalog.sum((m.value = 1)::integer - (m.value_before = 1)::integer) filter (where b.required), 0) as done,
-            coalesce(pg_catalog.sum(b.weight * (m.value - m.value_before)) filter (where b.required), 0) as earned
-        from moved as m
-        join public.course_progress as p
-            on p.community_id = community and p.user_id = m.user_id and p.course_id = m.course_id
-            and p.attempt = m.attempt
-        left join public.blocks as b
-            on b.community_id = community and b.course_id = m.course_id and b.version = p.version
-            and b.id = m.block_id and b.completion_mode = 'completable'
-        group by p.user_id, p.course_id, p.version, p.attempt
+            w.user_id, w.course_id, p.version, w.attempt, min(w.started_at) as started_at,
+            coalesce(pg_catalog.sum((w.value = 1)::integer - (t.value_before = 1)::integer) filter (where b.required), 0) as done,
+            coalesce(pg_catalog.sum(b.weight * (w.value - t.value_before)) filter (where b.required), 0) as earned
+        from written as w
+        join told as t using (user_id, course_id, attempt, block_id)
+        cross join lateral (
+            select p.version
+            from public.course_progress as p
+            where p.community_id = community and p.user_id = w.user_id and p.course_id = w.course_id
+                and p.attempt = w.attempt
+            offset 0
+        ) as p
+        left join lateral (
+            select b.weight, b.required
+            from public.blocks as b
+            where b.community_id = community and b.course_id = w.course_id and b.version = p.version
+                and b.id = w.block_id and b.completion_mode = 'completable'
+            offset 0
+        ) as b on true
+        group by w.user_id, w.course_id, p.version, w.attempt
+    ),
+    moved as (
+        update public.course_progress as p
+        set
+            done_required = p.done_required + s.done,
+            earned = p.earned + s.earned,
+            started_at = least(p.started_at, s.started_at),
+            updated_at = pg_catalog.now()
+        from sums as s
+        where p.community_id = community and p.user_id = s.user_id and p.course_id = s.course_id
+            and p.version = s.version and p.attempt = s.attempt
+            and (s.done <> 0 or s.earned <> 0 or p.started_at is null or s.started_at < p.started_at)
+        returning p.user_id, p.course_id
     )
-    update public.course_progress as p
-    set
-        done_required = p.done_required + s.done,
-        earned = p.earned + s.earned,
-        started_at = least(p.started_at, s.started_at),
-        updated_at = pg_catalog.now()
-    from sums as s
-    where p.community_id = community and p.user_id = s.user_id and p.course_id = s.course_id
-        and p.version = s.version and p.attempt = s.attempt
-        and (s.done <> 0 or s.earned <> 0 or p.started_at is null or s.started_at < p.started_at);
+    select pg_catalog.array_agg(row(m.user_id, m.course_id)::private.learner_course) into touched from moved as m;
+    return touched;
 end
 $$;
 
 -- What follows for courses and enrolments once the sums have moved.
-create function private.follow_progress(community uuid, person uuid, courses uuid[]) returns void
+create function private.follow_progress(community uuid, touched private.learner_course[]) returns void
 volatile
 set search_path = ''
 language plpgsql
 as $$
 declare
-    enrollment public.program_enrollments;
+    enrollments public.program_enrollments[];
 begin
     update public.course_progress as p
     set completed_at = (
@@ -1299,13 +1365,15 @@ begin
         where b.community_id = p.community_id and b.course_id = p.course_id and b.version = p.version
             and b.required and b.completion_mode = 'completable'
     )
-    where p.community_id = community and p.user_id = person and p.course_id = any (courses)
+    from pg_catalog.unnest(touched) as t
+    where p.community_id = community and p.user_id = t.user_id and p.course_id = t.course_id
         and p.completed_at is null and p.total_required > 0 and p.done_required = p.total_required;
 
-    for enrollment in select e.* from private.enrollments_with_course(community, person, courses) as e loop
-        perform private.begin_course_progress(enrollment);
-        perform private.evaluate_enrollment(enrollment);
-    end loop;
+    enrollments := array(select e from private.enrollments_with_courses(community, touched) as e);
+    if enrollments <> '{}' then
+        perform private.begin_course_progress(enrollments);
+        perform private.evaluate_enrollments(enrollments);
+    end if;
 end
 $$;
 
@@ -1314,28 +1382,27 @@ $$;
 create function private.record_events(community uuid, events jsonb) returns jsonb
 volatile
 set search_path = ''
+-- One plan for lists of every length. The planner would make one anew for each call, as it takes short lists for cheaper
+-- than they are: that costs more than to carry it out.
+set plan_cache_mode = 'force_generic_plan'
 language plpgsql
 as $$
 declare
     entries private.progress_entry[] := private.progress_entries_in(events);
     new_entries private.progress_entry[];
     members uuid[];
-    touched record;
+    touched private.learner_course[];
 begin
     members := private.lock_learners(community, array(select e.user_id from pg_catalog.unnest(entries) as e));
     entries := private.told_apart(community, private.located_entries(community, members, entries));
     new_entries := array(select e from pg_catalog.unnest(entries) as e where e.status = 'accepted' order by e.place);
     if pg_catalog.cardinality(new_entries) > 0 then
-        perform private.begin_courses(community, new_entries);
-        perform private.write_entries(community, new_entries);
-        for touched in
-            select e.user_id, pg_catalog.array_agg(distinct e.course_id) as courses
-            from pg_catalog.unnest(new_entries) as e
-            group by e.user_id
-            order by e.user_id
-        loop
-            perform private.follow_progress(community, touched.user_id, touched.courses);
-        end loop;
+        touched := private.begin_courses(community, new_entries);
+        touched := touched || private.write_entries(community, new_entries);
+        -- Whoever does again what is done moves nothing, and most events of some clients are like that.
+        if touched is not null then
+            perform private.follow_progress(community, touched);
+        end if;
     end if;
     return pg_catalog.jsonb_build_object(
         'results', (
@@ -1502,8 +1569,10 @@ begin
         recounted := private.recount_course(community, person, course.course_id, course.attempt);
         different := different + recounted;
     end loop;
-    perform private.follow_progress(community, person, array(
-        select distinct c.course_id from public.block_completions as c where c.community_id = community and c.user_id = person
+    perform private.follow_progress(community, array(
+        select distinct row(person, c.course_id)::private.learner_course
+        from public.block_completions as c
+        where c.community_id = community and c.user_id = person
     ));
     return different;
 end
@@ -1564,7 +1633,7 @@ begin
     set override_value = excluded.override_value, overridden_at = excluded.overridden_at
     returning c.id into completion_id;
     perform private.recount_course(community, person, entry.course_id, entry.attempt);
-    perform private.follow_progress(community, person, array[entry.course_id]);
+    perform private.follow_progress(community, array[row(person, entry.course_id)::private.learner_course]);
     perform private.note_reason(null);
     return pg_catalog.jsonb_build_object('completion_id', completion_id, 'courses', pg_catalog.jsonb_build_array(
         pg_catalog.jsonb_build_object('user_id', person, 'course_id', entry.course_id)
@@ -1616,7 +1685,9 @@ begin
     if begun = '{}' then
         perform private.refuse('412', 'Nothing has been done in the current attempt: there is nothing to reset.');
     end if;
-    perform private.follow_progress(community, person, begun);
+    perform private.follow_progress(community, array(
+        select row(person, c)::private.learner_course from pg_catalog.unnest(begun) as c
+    ));
     perform private.note_reason(null);
     return pg_catalog.jsonb_build_object('courses', (
         select pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('user_id', person, 'course_id', c))
@@ -1931,7 +2002,7 @@ begin
     where e.community_id = progress.community_id and e.id = progress.enrollment_id and e.user_id = progress.user_id;
     return query
     with states as (
-        select s.* from private.requirement_states(enrollment) as s
+        select s.* from private.requirement_states(array[enrollment]) as s
     )
     select
         s.node, s.kind, s.course_id, s.group_name, s.needed,

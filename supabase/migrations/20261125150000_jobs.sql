@@ -18,9 +18,8 @@ declare
     ended integer;
     begun integer;
 begin
-    update public.program_enrollments as e
-    set status = 'expired'
-    where e.community_id = community and e.id in (
+    -- Chosen once: as a condition, the limit might be applied anew for each row.
+    with lapsed as materialized (
         select l.id
         from public.program_enrollments as l
         where l.community_id = community
@@ -28,11 +27,13 @@ begin
         order by l.expires_at
         limit most
         for update skip locked
-    );
-    get diagnostics ended = row_count;
+    )
     update public.program_enrollments as e
-    set status = 'active'
-    where e.community_id = community and e.id in (
+    set status = 'expired'
+    from lapsed as l
+    where e.community_id = community and e.id = l.id;
+    get diagnostics ended = row_count;
+    with due as materialized (
         select d.id
         from public.program_enrollments as d
         where d.community_id = community and d.status = 'pending' and d.starts_at <= pg_catalog.now()
@@ -40,7 +41,11 @@ begin
         order by d.starts_at
         limit most - ended
         for update skip locked
-    );
+    )
+    update public.program_enrollments as e
+    set status = 'active'
+    from due as d
+    where e.community_id = community and e.id = d.id;
     get diagnostics begun = row_count;
     return ended + begun;
 end
@@ -188,6 +193,14 @@ begin
         select 'advance_progress', c.id
         from public.communities as c
         where exists (select from private.progress_queue as q where q.community_id = c.id)
+        union all
+        select 'end_idle_sessions', c.id
+        from public.communities as c
+        where exists (
+            select from public.learning_sessions as s
+            where s.community_id = c.id and s.ended_at is null
+                and s.last_seen_at <= pg_catalog.now() - interval '30 minutes'
+        )
         union all
         select 'seal_audit_log', a.id
         from private.audited_communities() as a (id)
