@@ -24,6 +24,7 @@ from resolvers.lanes import LaneDatabase
 from resolvers.limits import Limits
 from resolvers.logs import configure_logs
 from resolvers.readiness import is_ready
+from resolvers.xapi.endpoint import XapiEndpoint
 from schema import model
 from settings import Settings
 
@@ -32,18 +33,21 @@ _ANY_LOCAL_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 
 
 class Application:
-    """The endpoint, and a router for all else.
+    """The endpoints, and a router for all else.
 
     Routing, and the headers for browsers, cost a quarter of what the rest of a request does: most need neither.
     """
 
-    def __init__(self, graphql: ASGIApp, others: ASGIApp, settings: Settings) -> None:
+    def __init__(self, graphql: ASGIApp, xapi: ASGIApp, others: ASGIApp, settings: Settings) -> None:
         self._graphql = graphql
         self._graphql_for_browsers = _with_cors(graphql, settings)
+        self._xapi = _with_cors(xapi, settings, for_xapi=True)
         self._others = _with_cors(others, settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != "/graphql":
+        if scope["type"] == "http" and scope["path"].startswith("/xapi/"):
+            await self._xapi(scope, receive, send)
+        elif scope["type"] != "http" or scope["path"] != "/graphql":
             await self._others(scope, receive, send)
         elif any(name == b"origin" for name, _ in scope["headers"]):
             await self._graphql_for_browsers(scope, receive, send)
@@ -64,13 +68,21 @@ def create_app(settings: Settings | None = None) -> Application:
         prepared_statements=settings.prepared_statements,
     )
     worker = make_worker(settings, worker_url) if worker_url and settings.run_jobs else None
-    engine = Engine(model(), database, _policy(settings), _cursor_secret(settings, database_url))
+    secret = _cursor_secret(settings, database_url)
+    engine = Engine(model(), database, _policy(settings), secret)
     endpoint = GraphQLEndpoint(
         engine,
         verifier,
         max_body_bytes=settings.max_body_bytes,
         body_timeout_seconds=settings.body_timeout_seconds,
         page=graphiql.page() if settings.environment == "development" else None,
+    )
+    xapi = XapiEndpoint(
+        database,
+        verifier,
+        secret,
+        max_body_bytes=settings.max_body_bytes,
+        body_timeout_seconds=settings.body_timeout_seconds,
     )
 
     async def healthz(_: Request) -> Response:
@@ -89,7 +101,7 @@ def create_app(settings: Settings | None = None) -> Application:
     ]
     opened = [database, verifier, *([local_auth] if local_auth else ()), *([worker] if worker else ())]
     others = Starlette(routes=routes, lifespan=_lifespan(opened))
-    return Application(endpoint, others, settings)
+    return Application(endpoint, xapi, others, settings)
 
 
 def make_worker(settings: Settings, database_url: str) -> Worker:
@@ -128,12 +140,12 @@ def _cursor_secret(settings: Settings, database_url: str) -> bytes:
     return hashlib.sha256(f"cursors {settings.cursor_secret or database_url}".encode()).digest()
 
 
-def _with_cors(app: ASGIApp, settings: Settings) -> ASGIApp:
+def _with_cors(app: ASGIApp, settings: Settings, *, for_xapi: bool = False) -> ASGIApp:
     return CORSMiddleware(
         app,
         allow_origins=settings.allowed_origins,
         allow_origin_regex=_ANY_LOCAL_ORIGIN if settings.environment == "development" else None,
-        allow_methods=["GET", "POST"],
+        allow_methods=["GET", "POST", *(["HEAD", "PUT"] if for_xapi else [])],
         allow_headers=[
             "authorization",
             "content-type",
@@ -141,8 +153,12 @@ def _with_cors(app: ASGIApp, settings: Settings) -> ASGIApp:
             "apikey",
             "x-client-info",
             "x-supabase-api-version",
+            *(["x-experience-api-version"] if for_xapi else []),
         ],
-        expose_headers=["x-request-id"],
+        expose_headers=[
+            "x-request-id",
+            *(["x-experience-api-version", "x-experience-api-consistent-through"] if for_xapi else []),
+        ],
     )
 
 

@@ -1,7 +1,6 @@
 """`/graphql`: from an HTTP request to an HTTP response. What a request says is judged here, what it asks elsewhere."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Protocol
 
 from starlette.types import Receive, Scope, Send
@@ -12,11 +11,12 @@ from resolvers.client_presence import ClientLeftError, WhileClientWaits
 from resolvers.documents import Request
 from resolvers.engine import Answer
 from resolvers.errors import ApiError, internal
+from resolvers.http_body import Bodies
 from resolvers.http_response import HttpError, Response, answered, refused
 from resolvers.identity import Identity
 from resolvers.logs import new_request_id
 from resolvers.media_types import GRAPHQL_RESPONSE, HTML, JSON, is_json, preferred
-from resolvers.timers import Timers, Within
+from resolvers.timers import Timers
 
 _READ_HEADERS = frozenset(
     {b"accept", b"authorization", b"content-encoding", b"content-length", b"content-type"}
@@ -60,8 +60,7 @@ class GraphQLEndpoint:
     ) -> None:
         self._engine = engine
         self._verifier = verifier
-        self._max_body_bytes = max_body_bytes
-        self._body_timers = Timers(body_timeout_seconds)
+        self._bodies = Bodies(max_body_bytes, body_timeout_seconds)
         self._patience = Timers(_PATIENCE_SECONDS)
         self._page = Response(200, HTML, page.encode(), _PAGE_HEADERS) if page is not None else None
 
@@ -84,7 +83,7 @@ class GraphQLEndpoint:
             response = refused(error, media_type or GRAPHQL_RESPONSE)
         except Exception as error:
             response = refused(internal(error), media_type or GRAPHQL_RESPONSE)
-        await self._send(response, request_id, receive, send)
+        await self._bodies.answer(response, request_id, receive, send)
 
     async def _answer(
         self, scope: Scope, headers: dict[bytes, list[bytes]], receive: Receive, media_type: str
@@ -99,55 +98,12 @@ class GraphQLEndpoint:
             [value.decode("latin-1") for value in headers.get(b"authorization", ())]
         )
         if method == "POST":
-            request = http_request.from_body(await self._body(headers, receive))
+            request = http_request.from_body(await self._bodies.read(headers, receive))
         else:
             request = http_request.from_query_string(scope["query_string"])
         with WhileClientWaits(receive, self._patience):
             answer = await self._engine.answer(request, identity)
         return answered(answer, media_type)
-
-    async def _body(self, headers: dict[bytes, list[bytes]], receive: Receive) -> bytearray:
-        declared = headers.get(b"content-length", [b""])[0]
-        if declared.isdigit() and int(declared[:18]) > self._max_body_bytes:
-            raise self._too_large()
-        try:
-            with Within(self._body_timers):
-                return await self._read(receive)
-        except TimeoutError:
-            message = (
-                f"The body did not arrive within {self._body_timers.seconds:g} seconds. Send it at once."
-            )
-            raise HttpError(408, message, code="TIMEOUT", headers=((b"connection", b"close"),)) from None
-
-    async def _read(self, receive: Receive) -> bytearray:
-        body = bytearray()
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientLeftError
-            body += message.get("body", b"")
-            if len(body) > self._max_body_bytes:
-                raise self._too_large()
-            if not message.get("more_body", False):
-                return body
-
-    async def _send(self, response: Response, request_id: str, receive: Receive, send: Send) -> None:
-        too_large = response.status == 413
-        await send(response.start(request_id))
-        await send({"type": "http.response.body", "body": response.body, "more_body": too_large})
-        if too_large:
-            # Ending before would reset a connection that the client still writes to: it might lose the answer.
-            await self._discard_body(receive)
-            await send({"type": "http.response.body"})
-
-    async def _discard_body(self, receive: Receive) -> None:
-        with suppress(TimeoutError), Within(self._body_timers):
-            while (await receive()).get("more_body"):
-                pass
-
-    def _too_large(self) -> HttpError:
-        message = f"The body is larger than {self._max_body_bytes} bytes (MAX_BODY_BYTES). Send less at once."
-        return HttpError(413, message, code="LIMIT_EXCEEDED")
 
 
 def _wants_page(scope: Scope, accept: bytes) -> bool:

@@ -50,6 +50,8 @@ class Response(NamedTuple):
 
     def start(self, request_id: str) -> Message:
         headers = all_headers(self.media_type, len(self.body), request_id, self.headers)
+        if self.status == 204:
+            headers = [header for header in headers if not header[0].startswith(b"content-")]
         return {"type": "http.response.start", "status": self.status, "headers": headers}
 
 

@@ -348,6 +348,20 @@ _PROGRESS = (
 )
 
 
+def _xapi_statements() -> list[Record]:
+    columns = "(community_id, user_id, id, verb, sent_by, sent_by_admin, content, stored_at)"
+    return [
+        Record(
+            "public.xapi_statements",
+            row,
+            f"user_id = '{person.id}'",
+            f"{columns} values ('{ALPHA}', '{person.id}', gen_random_uuid(), 'v', '{person.id}', false, '{{}}', now())",
+            "reason = 'New'",
+        )
+        for row, person in (("the learner's", LEARNER), ("a peer's", PEER))
+    ]
+
+
 def _program_requirements() -> list[Record]:
     columns = "(community_id, program_id, version, node, kind, needed)"
     return [
@@ -393,6 +407,7 @@ RECORDS = (
     *_enrollment_moves(),
     *_cohorts(),
     *_progress(),
+    *_xapi_statements(),
     *_program_requirements(),
     *_progress_queue(),
     *_job_runs(),

@@ -234,6 +234,15 @@ def _progress(connection: psycopg.Connection) -> None:
         _insert(
             connection, "public.course_attempts", "community_id, user_id, course_id, attempt, reason", attempt
         )
+        about_xapi = "community_id, user_id, id, verb, activity, sent_by, sent_by_admin, content, stored_at"
+        verb, activity = "http://adlnet.gov/expapi/verbs/experienced", f"urn:uuid:{page}"
+        said = {
+            "actor": {"account": {"homePage": "https://cast.test", "name": str(learner.id)}},
+            "verb": {"id": verb},
+            "object": {"id": activity},
+        }
+        row = (learner.community, learner.id, uuid4(), verb, activity, learner.id, False, Jsonb(said))
+        _insert(connection, "public.xapi_statements", about_xapi, [(*row, _CONFIRMED_AT)])
     queued = [(ALPHA, cast.KEPT_ENROLLMENT)]
     _insert(connection, "private.progress_queue", "community_id, enrollment_id", queued)
     runs = [(community, "rest", 1, 1) for community in (ALPHA, BETA)]

@@ -72,6 +72,8 @@ REVIEWED = {
         "record_progress(jsonb)",
         "override_completion(jsonb)",
         "reset_progress(jsonb)",
+        # Looks first whose statements the caller may send: nobody has a grant to write them.
+        "private.store_statements(jsonb,uuid)",
         # Each looks at the caller's own sessions only: nobody has a grant to write them.
         "start_session(jsonb)",
         "heartbeat_session(jsonb)",

@@ -85,6 +85,10 @@ REFUSED_TO_ALL = {
     ("public.progress_events", "the learner's", "delete"),
     ("public.progress_events", "a peer's", "update"),
     ("public.progress_events", "a peer's", "delete"),
+    ("public.xapi_statements", "the learner's", "update"),
+    ("public.xapi_statements", "the learner's", "delete"),
+    ("public.xapi_statements", "a peer's", "update"),
+    ("public.xapi_statements", "a peer's", "delete"),
 }
 
 

@@ -66,7 +66,7 @@ def ask(server: Server, token: str, query: str) -> Any:
 
 
 def test_the_lines_with_curl_sign_in_ask_and_change(server: Server) -> None:
-    script = for_this_server(block("sh", "curl"), server)
+    script = for_this_server(block("sh", "# Who am I?"), server)
 
     printed = output_of("bash", "-euo", "pipefail", "-c", script)
 
@@ -75,6 +75,18 @@ def test_the_lines_with_curl_sign_in_ask_and_change(server: Server) -> None:
     assert viewer["viewer"]["role"] == "COMMUNITY_ADMIN"
     assert programs["programs"]["totalCount"] >= 3
     assert created["createProgram"]["program"]["status"] == "DRAFT"
+
+
+def test_the_lines_with_curl_send_a_statement_and_read_it(server: Server) -> None:
+    before = block("sh", "# Who am I?").split("# Who am I?")[0]
+    script = for_this_server(before + block("sh", "/xapi/statements"), server)
+
+    ids, page = (
+        json.loads(line) for line in output_of("bash", "-euo", "pipefail", "-c", script).splitlines()
+    )
+
+    assert [said["id"] for said in page["statements"]] == ids
+    assert page["statements"][0]["verb"] == {"id": "http://adlnet.gov/expapi/verbs/completed"}
 
 
 def test_the_lines_with_supabases_client_work_unchanged(server: Server) -> None:
