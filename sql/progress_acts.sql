@@ -176,7 +176,9 @@ begin
         case when wanted is not null then pg_catalog.now() end, pg_catalog.now()
     )
     on conflict on constraint block_completions_pkey do update
-    set override_value = excluded.override_value, overridden_at = excluded.overridden_at
+    set
+        override_value = excluded.override_value, overridden_at = excluded.overridden_at,
+        started_at = least(c.started_at, excluded.started_at)
     returning c.id into completion_id;
     perform private.recount_course(community, person, entry.course_id, entry.attempt);
     perform private.follow_progress(community, array[row(person, entry.course_id)::private.learner_course]);

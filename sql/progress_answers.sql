@@ -201,9 +201,14 @@ begin
     return query
     select b.*
     from public.blocks as b
-    left join public.block_completions as c
-        on c.community_id = b.community_id and c.user_id = progress.user_id and c.course_id = b.course_id
-        and c.attempt = progress.attempt and c.block_id = b.id
+    -- For itself, so that each block is looked up: joined, all completions would be gone through for each block.
+    left join lateral (
+        select o.value
+        from public.block_completions as o
+        where o.community_id = b.community_id and o.user_id = progress.user_id and o.course_id = b.course_id
+            and o.attempt = progress.attempt and o.block_id = b.id
+        offset 0
+    ) as c on true
     where b.community_id = community and b.course_id = progress.course_id and b.version = progress.version
         and b.published and b.required and b.completion_mode = 'completable' and (c.value = 1) is not true
     order by b.position
@@ -236,9 +241,13 @@ begin
             case when b.completion_mode = 'completable' then coalesce(c.value, 0) end as value,
             c.score, c.started_at, c.completed_at, c.override_value is not null as overridden
         from public.blocks as b
-        left join public.block_completions as c
-            on c.community_id = b.community_id and c.user_id = progress.user_id and c.course_id = b.course_id
-            and c.attempt = progress.attempt and c.block_id = b.id
+        left join lateral (
+            select o.value, o.score, o.started_at, o.completed_at, o.override_value
+            from public.block_completions as o
+            where o.community_id = b.community_id and o.user_id = progress.user_id and o.course_id = b.course_id
+                and o.attempt = progress.attempt and o.block_id = b.id
+            offset 0
+        ) as c on true
         where b.community_id = community and b.course_id = progress.course_id and b.version = progress.version
             and b.published
     ),

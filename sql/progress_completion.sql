@@ -6,8 +6,8 @@ create type private.learner_course as (
     course_id uuid
 );
 
--- The rows of course_progress that enrolments count by, made where somebody has done something in the course and none is
--- there yet. After a move that carries over, a course stays complete that was complete in an earlier version.
+-- The rows of course_progress that enrolments count by, made where somebody has done something in the course and none
+-- is there yet.
 create function private.begin_course_progress(enrollments public.program_enrollments[]) returns void
 volatile
 set search_path = ''
@@ -48,39 +48,38 @@ begin
     ) as counted
     order by e.user_id, e.course_id, e.course_version
     on conflict on constraint course_progress_pkey do nothing;
+end
+$$;
 
-    if not exists (
-        select
-        from pg_catalog.unnest(enrollments) as e
-        join public.enrollment_moves as m
-            on m.community_id = e.community_id and m.enrollment_id = e.id and m.to_version = e.program_version
-            and m.mode = 'carry_over'
-    ) then
-        return;
-    end if;
+-- After a move that carries over: a course that was complete by then, in an earlier version, is complete in this one.
+create function private.carry_over_completions(enrollment public.program_enrollments) returns void
+volatile
+set search_path = ''
+language plpgsql
+as $$
+begin
     update public.course_progress as p
     set completed_at = earlier.completed_at
-    from pg_catalog.unnest(enrollments) as e
-    join public.program_requirements as r
-        on r.community_id = e.community_id and r.program_id = e.program_id and r.version = e.program_version
-        and r.kind = 'course'
+    from public.program_requirements as r
     cross join lateral (
-        select o.attempt, min(o.completed_at) as completed_at
+        select max(m.moved_at) as moved_at
+        from public.enrollment_moves as m
+        where m.community_id = enrollment.community_id and m.enrollment_id = enrollment.id
+            and m.to_version = enrollment.program_version and m.mode = 'carry_over'
+    ) as m
+    cross join lateral (
+        select min(o.completed_at) as completed_at
         from public.course_progress as o
-        where o.community_id = e.community_id and o.user_id = e.user_id
-            and o.course_id = r.course_id and o.version < r.course_version and o.completed_at is not null
-        group by o.attempt
-        order by o.attempt desc
-        limit 1
+        where o.community_id = enrollment.community_id and o.user_id = enrollment.user_id
+            and o.course_id = r.course_id and o.version < r.course_version and o.completed_at <= m.moved_at
+            and o.attempt = private.current_attempt(enrollment.community_id, enrollment.user_id, r.course_id)
     ) as earlier
-    where exists (
-        select from public.enrollment_moves as m
-        where m.community_id = e.community_id and m.enrollment_id = e.id and m.to_version = e.program_version
-            and m.mode = 'carry_over'
-    )
-        and p.community_id = e.community_id and p.user_id = e.user_id
-        and p.course_id = r.course_id and p.version = r.course_version and p.attempt = earlier.attempt
-        and p.completed_at is null;
+    where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
+        and r.version = enrollment.program_version and r.kind = 'course'
+        and p.community_id = enrollment.community_id and p.user_id = enrollment.user_id
+        and p.course_id = r.course_id and p.version = r.course_version
+        and p.attempt = private.current_attempt(enrollment.community_id, enrollment.user_id, r.course_id)
+        and p.completed_at is null and earlier.completed_at is not null;
 end
 $$;
 
@@ -125,6 +124,8 @@ begin
     from new_rows as n
     join old_rows as o on o.community_id = n.community_id and o.id = n.id
     where o.program_version <> n.program_version
+        -- Nothing completes one that has lapsed; extended in time, it may be complete already.
+        or n.status = 'active' and o.expires_at is distinct from n.expires_at
     order by n.id
     on conflict on constraint progress_queue_pkey do nothing;
     return null;
@@ -167,6 +168,7 @@ begin
         from public.program_enrollments as e
         where e.community_id = queued.community_id and e.id = queued.enrollment_id;
         perform private.begin_course_progress(array[enrollment]);
+        perform private.carry_over_completions(enrollment);
         perform private.evaluate_enrollments(array[enrollment]);
     end if;
     return true;
@@ -253,6 +255,8 @@ begin
     update public.program_enrollments as e
     set status = 'completed', completed_at = greatest(complete_enrollment.completed_at, e.enrolled_at)
     where e.community_id = enrollment.community_id and e.id = enrollment.id and e.status = 'active'
+        -- One that was moved meanwhile is looked at again, in its new version.
+        and e.program_version = enrollment.program_version
         -- Of one that has lapsed only the clock has not spoken yet.
         and (e.expires_at > pg_catalog.now()) is not false;
     perform private.note_reason(noted);
@@ -305,7 +309,7 @@ begin
             when exists (
                 select from public.program_requirements as r
                 where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
-                    and r.version = enrollment.program_version and r.kind = 'course'
+                    and r.version = enrollment.program_version and r.kind = 'course' and r.needed > 0
             ) then 'not_started'
             else 'not_applicable'
         end,

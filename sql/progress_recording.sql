@@ -76,7 +76,13 @@ begin
                 when g.occurred_at not between '1970-01-01 00:00+00' and '9999-12-31 00:00+00'
                     then 'occurredAt can be from 1970-01-01 to 9999-12-31.'
                 when g.attempt < 1 then 'Attempts count from 1.'
-                when pg_catalog.octet_length(g.data::text) > 8192 then 'data is longer than 8 KiB. Shorten it.'
+                -- As it is stored: written out, one short number may have a hundred thousand digits.
+                when pg_catalog.pg_column_size(g.data) > 8192 then 'data is longer than 8 KiB. Shorten it.'
+                when pg_catalog.jsonb_path_exists(
+                    g.data, 'strict $.** ? (@.type() == "number" && (
+                        @ > 1e308 || @ < -1e308 || (@ < 1e-308 && @ > -1e-308 && @ != 0)
+                    ))'
+                ) then 'data holds a number that is too large or too small to be written down.'
             end as problem
         ) as p
         order by g.place
@@ -211,9 +217,10 @@ begin
         ) as e
         cross join lateral (
             select case
+                -- What is stored is stored, whatever has become of its block since.
+                when e.is_stored and e.stored_content is not distinct from e.content then 'duplicate'
                 when e.status = 'rejected' then null
-                when e.is_stored and e.stored_content is distinct from e.content then 'conflict'
-                when e.is_stored then 'duplicate'
+                when e.is_stored then 'conflict'
                 when e.nth > 1 and e.first_content is distinct from e.content then 'conflict'
                 when e.nth > 1 then 'duplicate'
             end as status
@@ -315,7 +322,7 @@ begin
             earned_value = greatest(c.earned_value, excluded.earned_value),
             earned_at = least(c.earned_at, excluded.earned_at),
             score = greatest(c.score, excluded.score),
-            correct = c.correct or excluded.correct,
+            correct = coalesce(c.correct or excluded.correct, c.correct, excluded.correct),
             event_count = c.event_count + excluded.event_count,
             started_at = least(c.started_at, excluded.started_at)
         returning c.user_id, c.course_id, c.attempt, c.block_id, c.value, c.started_at

@@ -25,7 +25,7 @@ alter table public.program_requirements enable row level security;
 alter table public.program_requirements alter column community_id set (n_distinct = 20);
 comment on table public.program_requirements is 'When a version of a program is complete, as a tree: its criteria, spelt out.';
 comment on column public.program_requirements.needed is
-'How many of its parts make it met; of a course 1, or 0 when it has no required blocks.';
+'How many of its parts make it met, of those that ask for something; 0 of what asks for nothing.';
 
 -- The nodes of a version's criteria, as the table has them but for their courses.
 create function private.requirement_nodes(version public.program_versions)
@@ -88,6 +88,8 @@ volatile
 set search_path = ''
 language plpgsql
 as $$
+declare
+    inner_node integer;
 begin
     insert into public.program_requirements (
         community_id, program_id, version, node, parent, kind, needed, course_id, course_version, group_name
@@ -129,6 +131,25 @@ begin
     left join public.program_course_assignments as a
         on a.community_id = version.community_id and a.program_id = version.program_id
         and a.version = version.version and a.course_id = n.course_id;
+    -- What asks for nothing is no part of anything: of two courses of which one has nothing to do, "two of these" asks for
+    -- the other one. From the last to the first, for parts come behind what they are parts of.
+    for inner_node in
+        select r.node
+        from public.program_requirements as r
+        where r.community_id = version.community_id and r.program_id = version.program_id
+            and r.version = version.version and r.kind <> 'course'
+        order by r.node desc
+    loop
+        update public.program_requirements as r
+        set needed = least(r.needed, (
+            select count(*)
+            from public.program_requirements as p
+            where p.community_id = r.community_id and p.program_id = r.program_id and p.version = r.version
+                and p.parent = r.node and p.needed > 0
+        ))
+        where r.community_id = version.community_id and r.program_id = version.program_id
+            and r.version = version.version and r.node = inner_node;
+    end loop;
 end
 $$;
 
@@ -149,7 +170,7 @@ begin
         and exists (
             select from public.program_requirements as r
             where r.community_id = new.community_id and r.program_id = new.program_id and r.version = new.version
-                and r.kind = 'course'
+                and r.kind = 'course' and r.needed > 0
         );
     return null;
 end
@@ -174,7 +195,7 @@ create type private.requirement_state as (
 );
 
 -- Each node of what the versions of enrolments ask for, and how much of it is done: of a course its share, of others the
--- mean of the best parts, as many as are needed. A course without required blocks asks for nothing.
+-- mean of the best parts, as many as are needed. Of courses the current attempt counts, and no earlier one.
 create function private.requirement_states(enrollments public.program_enrollments[])
 returns setof private.requirement_state
 stable
@@ -205,9 +226,11 @@ begin
             select s.*
             from public.course_progress as s
             where s.community_id = e.community_id and s.user_id = e.user_id and s.course_id = r.course_id
-                and s.version = r.course_version
-            order by s.attempt desc
-            limit 1
+                and s.version = r.course_version and s.attempt = (
+                    select coalesce(max(o.attempt), 1)
+                    from public.course_attempts as o
+                    where o.community_id = e.community_id and o.user_id = e.user_id and o.course_id = r.course_id
+                )
         ) as p on true
     );
     -- From the last to the first, of all enrolments at once: parts come before what they are parts of.
@@ -241,7 +264,8 @@ begin
                         partition by i.enrollment_id order by s.met desc nulls last, s.share desc, s.completed_at
                     ) as place
                 from pg_catalog.unnest(inner_nodes) as i
-                left join pg_catalog.unnest(states) as s on s.enrollment_id = i.enrollment_id and s.parent = i.node
+                left join pg_catalog.unnest(states) as s
+                    on s.enrollment_id = i.enrollment_id and s.parent = i.node and s.needed > 0
             ) as n
             group by n.enrollment_id, n.node, n.parent, n.kind, n.needed, n.group_name
         );

@@ -110,8 +110,10 @@ declare
     me uuid := private.signed_in_user_id();
     content uuid := (input ->> 'content_id')::uuid;
     session public.learning_sessions;
+    moment timestamptz;
 begin
-    -- A person's sessions begin one at a time.
+    -- A person's sessions begin one at a time, and none before the one before it has ended: not at the time at which this
+    -- transaction has begun to wait.
     if community is null or pg_catalog.cardinality(private.lock_learners(community, array[me])) = 0 then
         perform private.refuse('403', 'Only active members of a community have learning sessions in it.');
     end if;
@@ -140,8 +142,9 @@ begin
         update public.learning_sessions as s
         set ended_at = s.last_seen_at
         where s.community_id = community and s.id = session.id;
-        insert into public.learning_sessions (community_id, user_id, content_id)
-        values (community, me, content)
+        moment := pg_catalog.clock_timestamp();
+        insert into public.learning_sessions (community_id, user_id, content_id, started_at, tabs, last_seen_at)
+        values (community, me, content, moment, array[moment], moment)
         returning * into session;
     end if;
     return pg_catalog.jsonb_build_object('session_id', session.id, 'tab', pg_catalog.cardinality(session.tabs));

@@ -25,6 +25,7 @@ log = structlog.get_logger(__name__)
 _LOOK_EVERY = 2.0
 _HEARTBEAT_EVERY, _DEAD_AFTER = 2.0, 10.0
 _TRIES = 6
+_END_WITHIN = 5.0
 _FORGET_EVERY = timedelta(hours=1)
 _LOOKING = "select pg_try_advisory_xact_lock(hashtextextended('looking for jobs that are due', 0))"
 _QUEUED = "select lock from procrastinate.procrastinate_jobs where status in ('todo', 'doing')"
@@ -73,8 +74,8 @@ class Worker:
         """Stops; a job that is running is taken up again later, by whoever works then."""
         if self._running is not None:
             self._running.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._running
+            # Not for long: pools wait half a minute for a database that is gone.
+            await asyncio.wait({self._running}, timeout=_END_WITHIN)
 
     async def run(self) -> None:
         """Works, whatever becomes of the database meanwhile: what is lost is due again when it is back."""

@@ -353,7 +353,7 @@ alter table public.program_requirements enable row level security;
 alter table public.program_requirements alter column community_id set (n_distinct = 20);
 comment on table public.program_requirements is 'When a version of a program is complete, as a tree: its criteria, spelt out.';
 comment on column public.program_requirements.needed is
-'How many of its parts make it met; of a course 1, or 0 when it has no required blocks.';
+'How many of its parts make it met, of those that ask for something; 0 of what asks for nothing.';
 
 -- The nodes of a version's criteria, as the table has them but for their courses.
 create function private.requirement_nodes(version public.program_versions)
@@ -416,6 +416,8 @@ volatile
 set search_path = ''
 language plpgsql
 as $$
+declare
+    inner_node integer;
 begin
     insert into public.program_requirements (
         community_id, program_id, version, node, parent, kind, needed, course_id, course_version, group_name
@@ -457,6 +459,25 @@ begin
     left join public.program_course_assignments as a
         on a.community_id = version.community_id and a.program_id = version.program_id
         and a.version = version.version and a.course_id = n.course_id;
+    -- What asks for nothing is no part of anything: of two courses of which one has nothing to do, "two of these" asks for
+    -- the other one. From the last to the first, for parts come behind what they are parts of.
+    for inner_node in
+        select r.node
+        from public.program_requirements as r
+        where r.community_id = version.community_id and r.program_id = version.program_id
+            and r.version = version.version and r.kind <> 'course'
+        order by r.node desc
+    loop
+        update public.program_requirements as r
+        set needed = least(r.needed, (
+            select count(*)
+            from public.program_requirements as p
+            where p.community_id = r.community_id and p.program_id = r.program_id and p.version = r.version
+                and p.parent = r.node and p.needed > 0
+        ))
+        where r.community_id = version.community_id and r.program_id = version.program_id
+            and r.version = version.version and r.node = inner_node;
+    end loop;
 end
 $$;
 
@@ -477,7 +498,7 @@ begin
         and exists (
             select from public.program_requirements as r
             where r.community_id = new.community_id and r.program_id = new.program_id and r.version = new.version
-                and r.kind = 'course'
+                and r.kind = 'course' and r.needed > 0
         );
     return null;
 end
@@ -502,7 +523,7 @@ create type private.requirement_state as (
 );
 
 -- Each node of what the versions of enrolments ask for, and how much of it is done: of a course its share, of others the
--- mean of the best parts, as many as are needed. A course without required blocks asks for nothing.
+-- mean of the best parts, as many as are needed. Of courses the current attempt counts, and no earlier one.
 create function private.requirement_states(enrollments public.program_enrollments[])
 returns setof private.requirement_state
 stable
@@ -533,9 +554,11 @@ begin
             select s.*
             from public.course_progress as s
             where s.community_id = e.community_id and s.user_id = e.user_id and s.course_id = r.course_id
-                and s.version = r.course_version
-            order by s.attempt desc
-            limit 1
+                and s.version = r.course_version and s.attempt = (
+                    select coalesce(max(o.attempt), 1)
+                    from public.course_attempts as o
+                    where o.community_id = e.community_id and o.user_id = e.user_id and o.course_id = r.course_id
+                )
         ) as p on true
     );
     -- From the last to the first, of all enrolments at once: parts come before what they are parts of.
@@ -569,7 +592,8 @@ begin
                         partition by i.enrollment_id order by s.met desc nulls last, s.share desc, s.completed_at
                     ) as place
                 from pg_catalog.unnest(inner_nodes) as i
-                left join pg_catalog.unnest(states) as s on s.enrollment_id = i.enrollment_id and s.parent = i.node
+                left join pg_catalog.unnest(states) as s
+                    on s.enrollment_id = i.enrollment_id and s.parent = i.node and s.needed > 0
             ) as n
             group by n.enrollment_id, n.node, n.parent, n.kind, n.needed, n.group_name
         );
@@ -586,8 +610,8 @@ create type private.learner_course as (
     course_id uuid
 );
 
--- The rows of course_progress that enrolments count by, made where somebody has done something in the course and none is
--- there yet. After a move that carries over, a course stays complete that was complete in an earlier version.
+-- The rows of course_progress that enrolments count by, made where somebody has done something in the course and none
+-- is there yet.
 create function private.begin_course_progress(enrollments public.program_enrollments[]) returns void
 volatile
 set search_path = ''
@@ -628,39 +652,38 @@ begin
     ) as counted
     order by e.user_id, e.course_id, e.course_version
     on conflict on constraint course_progress_pkey do nothing;
+end
+$$;
 
-    if not exists (
-        select
-        from pg_catalog.unnest(enrollments) as e
-        join public.enrollment_moves as m
-            on m.community_id = e.community_id and m.enrollment_id = e.id and m.to_version = e.program_version
-            and m.mode = 'carry_over'
-    ) then
-        return;
-    end if;
+-- After a move that carries over: a course that was complete by then, in an earlier version, is complete in this one.
+create function private.carry_over_completions(enrollment public.program_enrollments) returns void
+volatile
+set search_path = ''
+language plpgsql
+as $$
+begin
     update public.course_progress as p
     set completed_at = earlier.completed_at
-    from pg_catalog.unnest(enrollments) as e
-    join public.program_requirements as r
-        on r.community_id = e.community_id and r.program_id = e.program_id and r.version = e.program_version
-        and r.kind = 'course'
+    from public.program_requirements as r
     cross join lateral (
-        select o.attempt, min(o.completed_at) as completed_at
+        select max(m.moved_at) as moved_at
+        from public.enrollment_moves as m
+        where m.community_id = enrollment.community_id and m.enrollment_id = enrollment.id
+            and m.to_version = enrollment.program_version and m.mode = 'carry_over'
+    ) as m
+    cross join lateral (
+        select min(o.completed_at) as completed_at
         from public.course_progress as o
-        where o.community_id = e.community_id and o.user_id = e.user_id
-            and o.course_id = r.course_id and o.version < r.course_version and o.completed_at is not null
-        group by o.attempt
-        order by o.attempt desc
-        limit 1
+        where o.community_id = enrollment.community_id and o.user_id = enrollment.user_id
+            and o.course_id = r.course_id and o.version < r.course_version and o.completed_at <= m.moved_at
+            and o.attempt = private.current_attempt(enrollment.community_id, enrollment.user_id, r.course_id)
     ) as earlier
-    where exists (
-        select from public.enrollment_moves as m
-        where m.community_id = e.community_id and m.enrollment_id = e.id and m.to_version = e.program_version
-            and m.mode = 'carry_over'
-    )
-        and p.community_id = e.community_id and p.user_id = e.user_id
-        and p.course_id = r.course_id and p.version = r.course_version and p.attempt = earlier.attempt
-        and p.completed_at is null;
+    where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
+        and r.version = enrollment.program_version and r.kind = 'course'
+        and p.community_id = enrollment.community_id and p.user_id = enrollment.user_id
+        and p.course_id = r.course_id and p.version = r.course_version
+        and p.attempt = private.current_attempt(enrollment.community_id, enrollment.user_id, r.course_id)
+        and p.completed_at is null and earlier.completed_at is not null;
 end
 $$;
 
@@ -705,6 +728,8 @@ begin
     from new_rows as n
     join old_rows as o on o.community_id = n.community_id and o.id = n.id
     where o.program_version <> n.program_version
+        -- Nothing completes one that has lapsed; extended in time, it may be complete already.
+        or n.status = 'active' and o.expires_at is distinct from n.expires_at
     order by n.id
     on conflict on constraint progress_queue_pkey do nothing;
     return null;
@@ -747,6 +772,7 @@ begin
         from public.program_enrollments as e
         where e.community_id = queued.community_id and e.id = queued.enrollment_id;
         perform private.begin_course_progress(array[enrollment]);
+        perform private.carry_over_completions(enrollment);
         perform private.evaluate_enrollments(array[enrollment]);
     end if;
     return true;
@@ -833,6 +859,8 @@ begin
     update public.program_enrollments as e
     set status = 'completed', completed_at = greatest(complete_enrollment.completed_at, e.enrolled_at)
     where e.community_id = enrollment.community_id and e.id = enrollment.id and e.status = 'active'
+        -- One that was moved meanwhile is looked at again, in its new version.
+        and e.program_version = enrollment.program_version
         -- Of one that has lapsed only the clock has not spoken yet.
         and (e.expires_at > pg_catalog.now()) is not false;
     perform private.note_reason(noted);
@@ -885,7 +913,7 @@ begin
             when exists (
                 select from public.program_requirements as r
                 where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
-                    and r.version = enrollment.program_version and r.kind = 'course'
+                    and r.version = enrollment.program_version and r.kind = 'course' and r.needed > 0
             ) then 'not_started'
             else 'not_applicable'
         end,
@@ -1061,7 +1089,13 @@ begin
                 when g.occurred_at not between '1970-01-01 00:00+00' and '9999-12-31 00:00+00'
                     then 'occurredAt can be from 1970-01-01 to 9999-12-31.'
                 when g.attempt < 1 then 'Attempts count from 1.'
-                when pg_catalog.octet_length(g.data::text) > 8192 then 'data is longer than 8 KiB. Shorten it.'
+                -- As it is stored: written out, one short number may have a hundred thousand digits.
+                when pg_catalog.pg_column_size(g.data) > 8192 then 'data is longer than 8 KiB. Shorten it.'
+                when pg_catalog.jsonb_path_exists(
+                    g.data, 'strict $.** ? (@.type() == "number" && (
+                        @ > 1e308 || @ < -1e308 || (@ < 1e-308 && @ > -1e-308 && @ != 0)
+                    ))'
+                ) then 'data holds a number that is too large or too small to be written down.'
             end as problem
         ) as p
         order by g.place
@@ -1196,9 +1230,10 @@ begin
         ) as e
         cross join lateral (
             select case
+                -- What is stored is stored, whatever has become of its block since.
+                when e.is_stored and e.stored_content is not distinct from e.content then 'duplicate'
                 when e.status = 'rejected' then null
-                when e.is_stored and e.stored_content is distinct from e.content then 'conflict'
-                when e.is_stored then 'duplicate'
+                when e.is_stored then 'conflict'
                 when e.nth > 1 and e.first_content is distinct from e.content then 'conflict'
                 when e.nth > 1 then 'duplicate'
             end as status
@@ -1300,7 +1335,7 @@ begin
             earned_value = greatest(c.earned_value, excluded.earned_value),
             earned_at = least(c.earned_at, excluded.earned_at),
             score = greatest(c.score, excluded.score),
-            correct = c.correct or excluded.correct,
+            correct = coalesce(c.correct or excluded.correct, c.correct, excluded.correct),
             event_count = c.event_count + excluded.event_count,
             started_at = least(c.started_at, excluded.started_at)
         returning c.user_id, c.course_id, c.attempt, c.block_id, c.value, c.started_at
@@ -1630,7 +1665,9 @@ begin
         case when wanted is not null then pg_catalog.now() end, pg_catalog.now()
     )
     on conflict on constraint block_completions_pkey do update
-    set override_value = excluded.override_value, overridden_at = excluded.overridden_at
+    set
+        override_value = excluded.override_value, overridden_at = excluded.overridden_at,
+        started_at = least(c.started_at, excluded.started_at)
     returning c.id into completion_id;
     perform private.recount_course(community, person, entry.course_id, entry.attempt);
     perform private.follow_progress(community, array[row(person, entry.course_id)::private.learner_course]);
@@ -1899,9 +1936,14 @@ begin
     return query
     select b.*
     from public.blocks as b
-    left join public.block_completions as c
-        on c.community_id = b.community_id and c.user_id = progress.user_id and c.course_id = b.course_id
-        and c.attempt = progress.attempt and c.block_id = b.id
+    -- For itself, so that each block is looked up: joined, all completions would be gone through for each block.
+    left join lateral (
+        select o.value
+        from public.block_completions as o
+        where o.community_id = b.community_id and o.user_id = progress.user_id and o.course_id = b.course_id
+            and o.attempt = progress.attempt and o.block_id = b.id
+        offset 0
+    ) as c on true
     where b.community_id = community and b.course_id = progress.course_id and b.version = progress.version
         and b.published and b.required and b.completion_mode = 'completable' and (c.value = 1) is not true
     order by b.position
@@ -1934,9 +1976,13 @@ begin
             case when b.completion_mode = 'completable' then coalesce(c.value, 0) end as value,
             c.score, c.started_at, c.completed_at, c.override_value is not null as overridden
         from public.blocks as b
-        left join public.block_completions as c
-            on c.community_id = b.community_id and c.user_id = progress.user_id and c.course_id = b.course_id
-            and c.attempt = progress.attempt and c.block_id = b.id
+        left join lateral (
+            select o.value, o.score, o.started_at, o.completed_at, o.override_value
+            from public.block_completions as o
+            where o.community_id = b.community_id and o.user_id = progress.user_id and o.course_id = b.course_id
+                and o.attempt = progress.attempt and o.block_id = b.id
+            offset 0
+        ) as c on true
         where b.community_id = community and b.course_id = progress.course_id and b.version = progress.version
             and b.published
     ),
