@@ -187,7 +187,7 @@ def _drive(job: Job) -> Load:
 
 def _drive_at(rate: float, job: Job) -> Load:
     connections, poller = _connect(job)
-    free = list(connections.values())
+    free = deque(connections.values())  # in turn: the server closes those that are idle
     buffer = bytearray(_BUFFER_BYTES)
     latencies: list[int] = []
     began, cpu_began = time.perf_counter_ns(), time.process_time_ns()
@@ -201,7 +201,7 @@ def _drive_at(rate: float, job: Job) -> Load:
             upcoming = next(schedule, None)
         while due and free:
             scheduled, request = due.popleft()
-            connection = free.pop()
+            connection = free.popleft()
             _send(connection, request)
             connection.sent_at = scheduled
         patience = max(0.0, (upcoming[0] - time.perf_counter_ns()) / 1e9) if upcoming else _PATIENCE_SECONDS
