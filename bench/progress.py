@@ -170,6 +170,7 @@ def _measured(name: str, site: Site, job: Job, events: int = 0) -> Measured:
         f"  {name:<28}{done.per_second:8,.0f} req/s  p50 {done.p50_ms:6.1f} ms  p95 {done.p95_ms:6.1f} ms"
         f"  p99 {done.p99_ms:6.1f} ms  CPU µs {measured.server_us:7,.0f} + {measured.postgres_us:7,.0f}"
         + (f"  {measured.events_per_second:8,.0f} events/s" if events > 1 else "")
+        + (f"  {done.busy} times told to come back" if done.busy else "")
     )
     return measured
 
@@ -230,7 +231,7 @@ def _measure(site: Site, size: Size) -> Iterator[Measured]:
     say(f"{_RATE} requests a second")
     port, learners = site.server.port, site.learners
     singles = learners.single(_RATE * size.single_seconds)
-    yield _measured("record one", site, Job(port, singles, 100, rate=_RATE), 1)
+    yield _measured("record one", site, Job(port, singles, 100, rate=_RATE, patient=True), 1)
     for name, documents in _reads(learners).items():
         yield _measured(name, site, Job(port, documents, 2, size.read_seconds))
     say(f"Lists of {_LIST} events")
