@@ -11,6 +11,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from jobs import audit
+from jobs.worker import Worker
+from local.audit_key import audit_key_file
 from local.auth import LocalAuth
 from local.platform import attach
 from resolvers import graphiql
@@ -52,7 +55,7 @@ def create_app(settings: Settings | None = None) -> Application:
     """The ASGI application. Without `DATABASE_URL` it uses the local platform, which must be running."""
     settings = settings or Settings()
     configure_logs(settings.log_level)
-    database_url, verifier, local_auth = _platform(settings)
+    database_url, worker_url, verifier, local_auth = _platform(settings)
     database = LaneDatabase(
         database_url,
         connections=settings.database_connections,
@@ -60,6 +63,7 @@ def create_app(settings: Settings | None = None) -> Application:
         lock_timeout_ms=settings.lock_timeout_ms,
         prepared_statements=settings.prepared_statements,
     )
+    worker = make_worker(settings, worker_url) if worker_url and settings.run_jobs else None
     engine = Engine(model(), database, _policy(settings), _cursor_secret(settings, database_url))
     endpoint = GraphQLEndpoint(
         engine,
@@ -74,6 +78,8 @@ def create_app(settings: Settings | None = None) -> Application:
 
     async def readyz(_: Request) -> Response:
         problems = await is_ready(database, verifier)
+        if worker is not None and worker.problem:
+            problems.append(worker.problem)
         return JSONResponse({"ready": not problems, "problems": problems}, 503 if problems else 200)
 
     routes: list[BaseRoute] = [
@@ -81,18 +87,29 @@ def create_app(settings: Settings | None = None) -> Application:
         Route("/readyz", readyz),
         *(local_auth.routes() if local_auth else ()),
     ]
-    opened = [database, verifier, *([local_auth] if local_auth else ())]
+    opened = [database, verifier, *([local_auth] if local_auth else ()), *([worker] if worker else ())]
     others = Starlette(routes=routes, lifespan=_lifespan(opened))
     return Application(endpoint, others, settings)
 
 
-def _platform(settings: Settings) -> tuple[str, Verifier, LocalAuth | None]:
+def make_worker(settings: Settings, database_url: str) -> Worker:
+    """What runs the jobs. Without a key of its own, in production, it does not seal the audit log."""
+    key = None
+    if settings.audit_signing_key is not None:
+        key = audit.SigningKey.read(settings.audit_signing_key)
+    elif settings.environment == "development":
+        key = audit.SigningKey.read(str(audit_key_file(settings.data_dir)))
+    return Worker(database_url, key, prepared_statements=settings.prepared_statements)
+
+
+def _platform(settings: Settings) -> tuple[str, str | None, Verifier, LocalAuth | None]:
+    """The addresses of the database for requests and for jobs, and who verifies tokens."""
     if settings.database_url is not None:
-        return settings.database_url, Verifier.from_settings(settings), None
+        return settings.database_url, settings.worker_database_url, Verifier.from_settings(settings), None
     platform = attach(settings)
     issuer = settings.local_issuer
     verifier = Verifier.from_settings(settings, issuer=issuer, jwks=platform.keys.jwks)
-    return platform.database_url, verifier, platform.sign_in(issuer)
+    return platform.database_url, platform.worker_database_url, verifier, platform.sign_in(issuer)
 
 
 def _policy(settings: Settings) -> Policy:
@@ -130,7 +147,7 @@ def _with_cors(app: ASGIApp, settings: Settings) -> ASGIApp:
 
 
 def _lifespan(
-    opened: list[LaneDatabase | Verifier | LocalAuth],
+    opened: list[LaneDatabase | Verifier | LocalAuth | Worker],
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

@@ -1,4 +1,4 @@
-"""The commands: `serve`, `import-oulad PATH`, `print-schema`, and `audit` with its own."""
+"""The commands: `serve`, `worker`, `install-jobs`, `import-oulad PATH`, `print-schema`, and `audit` with its own."""
 
 import resource
 import signal
@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -17,12 +18,14 @@ from pydantic_settings import SettingsError
 from rich.console import Console
 from rich.markup import escape
 
-from app import create_app
+from app import create_app, make_worker
 from jobs import audit, oulad
+from jobs import worker as jobs_worker
 from local.audit_key import audit_key_file
 from local.demo import DEMO_PASSWORD, SIGN_INS, load_demo
 from local.errors import LocalError
 from local.platform import Platform, attach, start
+from resolvers.logs import configure_logs
 from resolvers.protocol import GuardedHttpProtocol
 from resolvers.workers import run
 from schema import strawberry_schema
@@ -52,19 +55,46 @@ def serve(
         _serve(settings, workers)
         return
     with start(settings, _report) as platform:
-        load_demo(platform.admin_database_url, platform.auth_database_url, oulad.import_oulad, _report)
+        jobs_worker.install(platform.admin_database_url)
+        import_with_progress = partial(oulad.import_oulad, with_progress=True)
+        load_demo(platform.admin_database_url, platform.auth_database_url, import_with_progress, _report)
         _print_addresses(settings, platform)
         _serve(settings, workers)
     _report("Stopped.")
 
 
+@app.command()
+def worker() -> None:
+    """Runs the jobs, in a process of its own: set RUN_JOBS=false for the server beside it. Ctrl-C ends it."""
+    settings = Settings()
+    configure_logs(settings.log_level)
+    url = settings.worker_database_url
+    if url is None and settings.database_url is not None:
+        raise LocalError(
+            "DATABASE_URL is set: set WORKER_DATABASE_URL too, the same database as role gym_worker."
+        )
+    _report("Running jobs; Ctrl-C ends it.")
+    jobs_worker.run(make_worker(settings, url or attach(settings).worker_database_url))
+
+
+@app.command("install-jobs")
+def install_jobs() -> None:
+    """Makes the queue of jobs in the database, or brings it up to date; as role postgres, after the migrations."""
+    with _admin_database(Settings()) as dsn:
+        done = jobs_worker.install(dsn)
+    _report("The queue of jobs is made." if done else "The queue of jobs is there already.")
+
+
 @app.command("import-oulad")
 def import_oulad(
     folder: Annotated[Path, typer.Argument(help="Folder with the OULAD files, .csv or .csv.gz.")],
+    with_progress: Annotated[
+        bool, typer.Option("--with-progress", help="Takes studentAssessment too: who has submitted what.")
+    ] = False,
 ) -> None:
     """Imports the Open University Learning Analytics Dataset, whole or not at all; again, it adds what is new."""
     with _admin_database(Settings()) as dsn:
-        oulad.run(folder, dsn, console)
+        oulad.run(folder, dsn, console, with_progress=with_progress)
 
 
 @audit_app.command("seal")

@@ -38,6 +38,14 @@ class Settings(BaseSettings):
         None,
         description="The same database as role `postgres`, for the import commands. Unset: the embedded server.",
     )
+    worker_database_url: str | None = Field(
+        None,
+        description="The same database as role `gym_worker`, for jobs. Unset: the embedded server, or no jobs.",
+    )
+    run_jobs: bool = Field(
+        True,
+        description="Whether server processes run jobs too. Set it to false beside a `worker` of its own.",
+    )
     data_dir: Path = Field(
         Path(".data"), description="Where the embedded server keeps its data, keys and passwords."
     )

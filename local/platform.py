@@ -41,6 +41,11 @@ class Platform:
         return self.cluster.dsn("postgres")
 
     @property
+    def worker_database_url(self) -> str:
+        """For jobs: role `gym_worker`."""
+        return self.cluster.dsn("gym_worker")
+
+    @property
     def auth_database_url(self) -> str:
         """For users and sessions: role `supabase_auth_admin`."""
         return self.cluster.dsn("supabase_auth_admin")

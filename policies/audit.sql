@@ -33,9 +33,21 @@ private.audit_redacted(jsonb, text[], uuid),
 private.record_changes(),
 private.record_changes_of(regclass),
 private.administered_community_id(),
-private.audit_entry_is_sealed(public.audit_entries)
+private.audit_entry_is_sealed(public.audit_entries),
+private.audited_communities(),
+private.entries_to_seal(uuid, xid8, uuid, xid8, integer),
+private.last_audit_head(uuid),
+private.append_audit_seals(private.audit_heads, xid8[], uuid[], bytea[])
 from public, anon, authenticated, service_role;
 grant execute on function
 private.administered_community_id(),
 private.audit_entry_is_sealed(public.audit_entries)
 to authenticated;
+
+-- The worker seals.
+grant execute on function
+private.audited_communities(),
+private.entries_to_seal(uuid, xid8, uuid, xid8, integer),
+private.last_audit_head(uuid),
+private.append_audit_seals(private.audit_heads, xid8[], uuid[], bytea[])
+to gym_worker;

@@ -40,6 +40,7 @@ public.create_cohort(jsonb),
 public.update_cohort(jsonb),
 public.delete_cohort(jsonb),
 private.viewer_cohort_ids(),
+private.hold_cohorts(),
 private.move_cohort_dates(),
 private.keep_cohorts_with_enrollments()
 from public, anon, authenticated, service_role;

@@ -59,10 +59,14 @@ public.restore_course(jsonb),
 public.delete_course(jsonb),
 public.discard_course_version(jsonb),
 private.export_course(jsonb),
+private.blocks_text(public.blocks[]),
 private.blocks_of(public.course_versions),
+private.blocks_in(public.course_versions, jsonb),
+private.version_with_blocks(public.courses, jsonb),
 private.block_count(public.course_versions),
 private.tree_hash(public.course_versions),
 private.course_for_change(uuid, boolean),
+private.course_for_move(uuid, boolean),
 private.set_course_status(uuid, text, text),
 private.write_next_version(public.courses, jsonb),
 private.publish_next_version(public.courses),
@@ -83,6 +87,7 @@ private.export_course(jsonb),
 private.block_count(public.course_versions)
 to authenticated;
 grant execute on function
+private.blocks_text(public.blocks[]),
 private.blocks_of(public.course_versions)
 to authenticated, service_role;
 grant execute on function
@@ -106,3 +111,5 @@ private.refuse_block(jsonb, integer, text, text, text),
 private.text_problem(jsonb, integer),
 private.unknown_key(jsonb, text[])
 to service_role;
+-- The names of groups in programs are asked about too.
+grant execute on function private.text_problem(jsonb, integer) to authenticated;

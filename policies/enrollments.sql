@@ -49,7 +49,9 @@ private.has_reason(),
 private.is_overdue(public.program_enrollments),
 private.viewer_program_ids(),
 private.program_stats(public.programs),
-private.advance_enrollments(integer),
+private.dates_among(timestamptz, timestamptz, timestamptz),
+private.refuse_disorder(timestamptz, timestamptz, timestamptz, text[], text, boolean),
+private.advance_enrollments(uuid, integer),
 private.begin_enrollment(),
 private.hold_enrollment_dates(),
 private.hold_enrollment_states()
@@ -74,6 +76,11 @@ to authenticated;
 revoke all on function private.pin_program_version() from public, anon, authenticated, service_role;
 -- The trigger that holds the states asks it, whoever writes.
 grant execute on function private.has_reason() to service_role;
+-- And those that hold the dates, these.
+grant execute on function
+private.dates_among(timestamptz, timestamptz, timestamptz),
+private.refuse_disorder(timestamptz, timestamptz, timestamptz, text[], text, boolean)
+to authenticated, service_role;
 
 -- The clock is the worker's.
-grant execute on function private.advance_enrollments(integer) to gym_worker;
+grant execute on function private.advance_enrollments(uuid, integer) to gym_worker;

@@ -16,6 +16,8 @@ private.member_email(public.memberships),
 private.require_community_admin(),
 private.custom_access_token_hook(jsonb),
 private.refuse(text, text, text),
+private.in_state(text),
+private.counted(bigint, text, text),
 private.touch_updated_at()
 from public, anon, authenticated, service_role;
 
@@ -37,7 +39,9 @@ to anon, authenticated;
 
 grant execute on function
 private.member_email(public.memberships),
-private.require_community_admin()
+private.require_community_admin(),
+private.in_state(text),
+private.counted(bigint, text, text)
 to authenticated, service_role;
 
 grant execute on function private.custom_access_token_hook(jsonb) to supabase_auth_admin;

@@ -38,6 +38,7 @@ public.accept_invitation(jsonb),
 public.decline_invitation(jsonb),
 private.viewer_invitations(),
 private.invitation_for_answer(uuid),
+private.is_declining(uuid, jsonb),
 private.begin_invitation()
 from public, anon, authenticated, service_role;
 grant execute on function

@@ -104,7 +104,7 @@ private.begin_program_progress(public.program_enrollments),
 private.evaluate_enrollments(public.program_enrollments[]),
 private.queue_progress(uuid, uuid[]),
 private.queue_moved_enrollments(),
-private.advance_progress(),
+private.advance_progress(uuid),
 private.complete_enrollment(public.program_enrollments, timestamptz),
 private.enrollments_with_courses(uuid, private.learner_course[]),
 private.follow_enrollment(),
@@ -148,4 +148,4 @@ private.missing_requirements(public.program_progress)
 to authenticated;
 
 -- The queue, and counting anew, are the worker's.
-grant execute on function private.advance_progress(), private.recompute_progress(uuid, uuid) to gym_worker;
+grant execute on function private.advance_progress(uuid), private.recompute_progress(uuid, uuid) to gym_worker;

@@ -143,8 +143,9 @@ def _untouched(json: JsonValue, path: str) -> orjson.Fragment:
         raise ApiError(
             "BAD_USER_INPUT", f"{path} is not JSON that can be stored: {error}.", field=path
         ) from None
-    if "\\u0000" in text and _has_nul(json):
-        raise ApiError("BAD_USER_INPUT", f"{path} contains a NUL character. Remove it.", field=path)
+    place = _nul_in(json, path) if "\\u0000" in text else None
+    if place is not None:
+        raise ApiError("BAD_USER_INPUT", f"{place} contains a NUL character. Remove it.", field=place)
     return orjson.Fragment(encoded)
 
 
@@ -153,14 +154,19 @@ def _inner(value: Any) -> Any:
     return value.value if isinstance(value, JsonValue | Enum) else str(value)
 
 
-def _has_nul(value: Any) -> bool:
+def _nul_in(value: Any, path: str) -> str | None:
+    """Where the first NUL is, as `course.blocks.3.title`. One in a key is in its object: the key cannot be shown."""
     if isinstance(value, JsonValue):
-        return _has_nul(value.value)
+        return _nul_in(value.value, path)
     if isinstance(value, dict):
-        return any(_has_nul(inner) for pair in value.items() for inner in pair)
-    if isinstance(value, list):
-        return any(map(_has_nul, value))
-    return isinstance(value, str) and "\x00" in value
+        if any("\x00" in key for key in value):
+            return path
+        inside = [(f"{path}.{key[:60]}", inner) for key, inner in value.items()]
+    elif isinstance(value, list):
+        inside = [(f"{path}.{place}", inner) for place, inner in enumerate(value)]
+    else:
+        return path if isinstance(value, str) and "\x00" in value else None
+    return next((found for part, inner in inside if (found := _nul_in(inner, part)) is not None), None)
 
 
 def cursor_context(bound: Bound, place: int, coordinate: str) -> str:

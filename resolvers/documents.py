@@ -20,7 +20,7 @@ from resolvers.compiler import compile_operation
 from resolvers.errors import ApiError
 from resolvers.model import Model
 from resolvers.plan import Plan
-from resolvers.validation import errors_of
+from resolvers.validation import errors_of, placed
 from resolvers.variables import MOST_ERRORS, Given, InvalidError, Variables, shaping_variables
 
 MOST_DOCUMENTS = 5_000
@@ -148,7 +148,10 @@ class Documents:
         limits.check(tree, self._limits)
         if errors_of(self._model.schema, tree, most=1):
             # Again, for the places of the errors.
-            raise InvalidError(errors_of(self._model.schema, parse(text), most=MOST_ERRORS))
+            tree = parse(text)
+            raise InvalidError(
+                [placed(e, tree) for e in errors_of(self._model.schema, tree, most=MOST_ERRORS)]
+            )
         return tree
 
 

@@ -146,7 +146,7 @@ class GraphQLEndpoint:
                 pass
 
     def _too_large(self) -> HttpError:
-        message = f"The body is larger than {self._max_body_bytes} bytes. Send less at once."
+        message = f"The body is larger than {self._max_body_bytes} bytes (MAX_BODY_BYTES). Send less at once."
         return HttpError(413, message, code="LIMIT_EXCEEDED")
 
 

@@ -3,7 +3,9 @@
 `docs/errors.md` lists the codes and the constraints; tests keep it, this file and the catalog equal.
 """
 
+import json
 import re
+from ast import literal_eval
 from typing import Any, Literal, NamedTuple
 
 import structlog
@@ -28,8 +30,14 @@ LONGEST_MESSAGE = 500
 
 log = structlog.get_logger(__name__)
 
-# Where graphql-core says which part of a variable is wrong.
-_PLACE_IN_VARIABLE = re.compile(r"Variable '\$\w+' has invalid value at \.([\w.\[\]]+?):? ")
+# Where graphql-core says which variable is wrong, and which part of it.
+_OF_VARIABLE = re.compile(
+    r"Variable '\$(?P<name>\w+)' (?:has invalid value(?: at (?P<place>[\w.\[\]]+?))?:?|of type \S+ used in position) "
+)
+_ABSENT = re.compile(r" to include required field '(\w+)', found: ")
+_REQUIRED_ARGUMENT = re.compile(r"Argument '\w+\.\w+\((\w+):\)' of type \S+ is required")
+# What it found there, as Python writes it.
+_FOUND = re.compile(r"(?P<before>[,;]? ?(?:found|value): )(?P<found>.+?)(?P<after>\.?)$", re.DOTALL)
 
 
 class ApiError(Exception):
@@ -273,6 +281,7 @@ def face_of(refusal: Refusal, *, signed_in: bool) -> ApiError:
     """The error that a client sees for what the database refused."""
     if refusal.constraint in CONSTRAINTS:
         code, message, name = CONSTRAINTS[refusal.constraint]
+        name = name or refusal.column
         return ApiError(code, message, **({"field": name} if name else {}))
     if refusal.sqlstate in RAISED:
         extra = {"field": refusal.column} if refusal.column else {}
@@ -310,7 +319,8 @@ def internal(cause: BaseException) -> ApiError:
 
 
 def shortened(message: str) -> str:
-    """A message without the bulk of what it quotes: graphql-core repeats names and values whole."""
+    """A message without the bulk of what it quotes, in whole characters: graphql-core repeats names as they are."""
+    message = message.encode(errors="backslashreplace").decode()
     return message if len(message) <= LONGEST_MESSAGE else f"{message[: LONGEST_MESSAGE - 1]}…"
 
 
@@ -319,12 +329,50 @@ def formatted(error: ApiError | GraphQLError, path: list[str | int] | None = Non
     if isinstance(error, ApiError):
         return {"message": error.message, **({"path": path} if path else {}), "extensions": error.extensions}
     extensions = {"code": "BAD_USER_INPUT"}
-    inside_variable = _PLACE_IN_VARIABLE.match(error.message)
-    if inside_variable:
-        extensions["field"] = re.sub(r"\[(\d+)\]", r".\1", inside_variable[1])
-    # graphql-core's hints are off where they name parts of the schema; this one would be the last.
-    message = shortened(error.message.split(" Did you mean ")[0])
-    shown: dict[str, Any] = {"message": message, "extensions": extensions}
+    name = _field_of(error)
+    if name:
+        extensions["field"] = shortened(name)
+    shown: dict[str, Any] = {
+        "message": shortened(_in_words_of_clients(error.message)),
+        "extensions": extensions,
+    }
     if error.locations:
         shown["locations"] = [{"line": at.line, "column": at.column} for at in error.locations]
     return shown
+
+
+def _field_of(error: GraphQLError) -> str | None:
+    """What is wrong in the input: the place in a variable, the variable, or where validation found it in a document."""
+    absent = _ABSENT.search(error.message)
+    variable = _OF_VARIABLE.match(error.message)
+    required = _REQUIRED_ARGUMENT.match(error.message)
+    if variable:
+        whole, place = (
+            variable["name"],
+            re.sub(r"\[(\d+)\]", r".\1", variable["place"] or "").removeprefix("."),
+        )
+    elif required:
+        whole, place = required[1], ""
+    else:
+        whole, place = (error.extensions or {}).get("place", ("", ""))
+    inside = [part for part in (place, absent and absent[1]) if part]
+    # What is an object is not named before what is in it, as `input`; a list has no names in it.
+    if not inside or inside[0][0].isdigit():
+        inside.insert(0, whole)
+    return ".".join(inside) or None
+
+
+def _in_words_of_clients(message: str) -> str:
+    """What graphql-core says, with values as JSON has them."""
+    # Its hints are off where they name parts of the schema; this one would be the last.
+    message = message.split(" Did you mean ")[0].replace(" not to be None.", " not to be null.")
+    variable = _OF_VARIABLE.match(message)
+    found = _FOUND.search(message, variable.end() - 1) if variable else None
+    if found is None:
+        return message
+    try:
+        # It leaves out what is deep or long, and writes dots there.
+        value = json.dumps(literal_eval(found["found"]), default=lambda _: "…", ensure_ascii=False)
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return f"{message[: found.start()]}."
+    return f"{message[: found.start()]}{found['before']}{value}{found['after']}"

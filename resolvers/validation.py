@@ -11,14 +11,21 @@ from typing import Any
 from graphql import (
     BREAK,
     SKIP,
+    ArgumentNode,
     DocumentNode,
     GraphQLError,
     GraphQLSchema,
+    ListValueNode,
     Node,
+    ObjectValueNode,
     ValidationContext,
     ValidationRule,
+    ValueNode,
+    Visitor,
+    VisitorAction,
     specified_rules,
     validate,
+    visit,
 )
 from graphql.language.visitor import EnterLeaveVisitor
 
@@ -28,6 +35,48 @@ Methods = list[tuple[int, Callable[..., Any]]]
 def errors_of(schema: GraphQLSchema, document: DocumentNode, *, most: int) -> list[GraphQLError]:
     """What is wrong with a document by the standard's rules, up to a number of errors and one that says so."""
     return validate(schema, document, [_AllRules], max_errors=most, hide_suggestions=True)
+
+
+def placed(error: GraphQLError, tree: DocumentNode) -> GraphQLError:
+    """The error with the place of its value, if it is of one in an argument, as `input` and `courses.0.courseId`."""
+    if error.nodes and isinstance(error.nodes[0], ValueNode):
+        finder = _PlaceOf(error.nodes[0])
+        visit(tree, finder)
+        error.extensions = {**(error.extensions or {}), "place": finder.place}
+    return error
+
+
+class _PlaceOf(Visitor):
+    """Looks for a value in the arguments of a document."""
+
+    def __init__(self, node: ValueNode) -> None:
+        super().__init__()
+        self._node = node
+        # The name of the argument, and where in it.
+        self.place = ("", "")
+
+    def enter_argument(self, argument: ArgumentNode, *_: Any) -> VisitorAction:
+        found = _place_in(argument.value, self._node)
+        if found is None:
+            return SKIP
+        self.place = (argument.name.value, ".".join(found))
+        return BREAK
+
+
+def _place_in(value: Node, wanted: ValueNode) -> list[str] | None:
+    """The names and numbers that lead from a value to one inside of it."""
+    if value is wanted:
+        return []
+    inside: list[tuple[str, Node]] = []
+    if isinstance(value, ObjectValueNode):
+        inside = [(field.name.value, field.value) for field in value.fields]
+    elif isinstance(value, ListValueNode):
+        inside = [(str(place), item) for place, item in enumerate(value.values)]
+    for name, part in inside:
+        found = _place_in(part, wanted)
+        if found is not None:
+            return [name, *found]
+    return None
 
 
 class _AllRules(ValidationRule):

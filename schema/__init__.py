@@ -13,11 +13,13 @@ from schema.courses import CourseMutation, CourseQuery
 from schema.enrollment_moves import EnrollmentMoveMutation, EnrollmentMoveQuery
 from schema.enrollments import EnrollmentMutation, EnrollmentQuery
 from schema.invitations import InvitationMutation, InvitationQuery
+from schema.jobs import JobQuery
 from schema.members import MemberMutation
 from schema.program_structure import ProgramStructureMutation
 from schema.programs import ProgramMutation, ProgramQuery
 from schema.progress import ProgressMutation, ProgressQuery
 from schema.scalars import SCALARS
+from schema.sessions import SessionMutation, SessionQuery
 
 
 @strawberry.type
@@ -30,7 +32,9 @@ class Query(
     EnrollmentQuery,
     EnrollmentMoveQuery,
     ProgressQuery,
+    SessionQuery,
     AuditQuery,
+    JobQuery,
 ):
     """Root of everything that reads."""
 
@@ -47,6 +51,7 @@ class Mutation(
     EnrollmentMutation,
     EnrollmentMoveMutation,
     ProgressMutation,
+    SessionMutation,
 ):
     """Root of everything that writes. The fields of one operation take place together or not at all."""
 

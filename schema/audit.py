@@ -28,8 +28,12 @@ class ActingAs(Enum):
 class AuditEntry:
     id: UUID
     occurred_at: datetime
-    actor_id: UUID | None = strawberry.field(description="Id of the person; null for SERVICE and SYSTEM.")
-    actor: Member | None = to_one("The person, while they are a member.", user_id="actor_id")
+    actor_id: UUID | None = strawberry.field(
+        description="Id of the person; null for SERVICE and SYSTEM, and of an invitation that was declined."
+    )
+    actor: Member | None = to_one(
+        "The person, while there is a membership, also one that was left.", user_id="actor_id"
+    )
     acting_as: ActingAs = strawberry.field(description="What they were in the community at that moment.")
     action: str = strawberry.field(
         description="The type of the object and what became of it, like `program.created`, `program.updated`, "

@@ -98,7 +98,8 @@ class CohortMutation:
     create_cohort: CreateCohortPayload | None = mutation(
         "public.create_cohort",
         CreateCohortInput,
-        "Admins. Errors: FORBIDDEN, NOT_FOUND (program), BAD_USER_INPUT, CONFLICT (the name).",
+        "Admins. Errors: FORBIDDEN, NOT_FOUND (program), BAD_USER_INPUT, CONFLICT (the name), FAILED_PRECONDITION (the "
+        "program is archived).",
     )
     update_cohort: UpdateCohortPayload | None = mutation(
         "public.update_cohort",

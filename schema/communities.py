@@ -36,7 +36,9 @@ class MemberRole(Enum):
     )
 
 
-@strawberry.enum(description="Where a membership stands. Only active members act and see anything.")
+@strawberry.enum(
+    description="Where a membership stands. Only active members act in the community, and see it."
+)
 class MembershipStatus(Enum):
     INVITED = "invited"
     ACTIVE = "active"
@@ -75,7 +77,9 @@ class Member:
 @strawberry.type(description="One of the caller's own memberships, in this or another community.")
 class Membership:
     id: UUID
-    community: Community | None = to_one(id="community_id")
+    community: Community | None = to_one(
+        "Null unless the membership is active: others do not see the community.", id="community_id"
+    )
     display_name: str
     role: MemberRole
     status: MembershipStatus
@@ -98,7 +102,9 @@ class Viewer:
         id="community_id",
     )
     memberships: list[Membership] = to_many(
-        "All of their memberships, oldest first.", order_by="joined_at", function="private.viewer_memberships"
+        "Their memberships, oldest first, without those that were left.",
+        order_by="joined_at",
+        function="private.viewer_memberships",
     )
     invitations: list[Annotated["ViewerInvitation", strawberry.lazy("schema.invitations")]] = to_many(
         "Open invitations to the e-mail address that they have confirmed, oldest first.",

@@ -30,7 +30,7 @@ class ProgramCourseAssignment:
         "which follow the course."
     )
     prerequisites: list["ProgramCourseAssignment"] = to_many(
-        "The courses that come before this one, in their order.",
+        "The courses that have to be done before this one, in their order.",
         order_by="sequence_order",
         program_id="program_id",
         version="version",

@@ -136,7 +136,8 @@ class ImportCourseInput:
     )
     course_id: UUID | None = strawberry.field(
         default=strawberry.UNSET,
-        description="The course whose next version this is; what was unpublished of it is replaced. "
+        description="The course whose next version this is; what was unpublished of it is replaced, or dropped where "
+        "the current version has the same blocks already. "
         "Left out: a new course.",
     )
     publish: bool = strawberry.field(default=False, description="Whether to publish it at once.")
@@ -182,7 +183,8 @@ class DiscardCourseVersionInput:
 class ImportCoursePayload:
     course: Course | None = changed(part="course_id")
     version: CourseVersion | None = changed(
-        "The version that was made, or the current one if it has the same blocks.", part="version_id"
+        "The version that was made, or the one that has the same blocks already: the current one, or the unpublished.",
+        part="version_id",
     )
 
 

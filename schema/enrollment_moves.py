@@ -51,7 +51,9 @@ class EnrollmentMove:
     mode: MoveMode
     reason: str = column("reason", long=True)
     moved_at: datetime
-    moved_by: Member | None = to_one("While the person is a member.", user_id="moved_by")
+    moved_by: Member | None = to_one(
+        "While there is a membership, also one that was left.", user_id="moved_by"
+    )
 
 
 @strawberry.enum(description="In what one version of a program differs from another.")

@@ -75,7 +75,8 @@ class ProgramEnrollment:
     )
     starts_at: datetime | None = strawberry.field(description="When it becomes active; null: at once.")
     expires_at: datetime | None = strawberry.field(
-        description="When it ends by itself, whether completed or not. The status follows within a minute or so."
+        description="When it ends by itself, whether completed or not. The status follows within a minute or so; "
+        "neither progress nor an admin completes it meanwhile."
     )
     original_due_at: datetime | None = strawberry.field(
         description="The first due date, once it was moved; null before."
@@ -218,7 +219,8 @@ class EnrollmentMutation:
         "public.update_enrollment",
         UpdateEnrollmentInput,
         "Admins. Errors: FORBIDDEN, NOT_FOUND (enrolment, or cohort in its program), BAD_USER_INPUT (dates not in "
-        "order, no reason), FAILED_PRECONDITION (the state does not allow it, or is that already).",
+        "order, no reason), FAILED_PRECONDITION (the state does not allow it, or is that already, or the expiry has "
+        "passed).",
     )
     withdraw_enrollment: WithdrawEnrollmentPayload | None = mutation(
         "public.withdraw_enrollment",

@@ -29,7 +29,8 @@ class CourseAssignmentInput:
     )
     prerequisites: list[UUID] | None = strawberry.field(
         default=strawberry.UNSET,
-        description="Ids of courses in the same list that come before this one; no cycles.",
+        description="Ids of courses of the same list that have to be done before this one, wherever they stand in it; "
+        "no cycles.",
     )
 
 

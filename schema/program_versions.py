@@ -18,7 +18,9 @@ from schema.course_assignments import CourseGroup, ProgramCourseAssignment
 class ProgramVersion:
     version: int = strawberry.field(description="Counts the versions of the program, from 1.")
     created_at: datetime
-    created_by: Member | None = to_one("Shown to admins, while the person is a member.", user_id="created_by")
+    created_by: Member | None = to_one(
+        "Shown to admins, while there is a membership, also one that was left.", user_id="created_by"
+    )
     published_at: datetime | None = strawberry.field(
         description="When it became current; null while the program is a draft."
     )

@@ -34,7 +34,9 @@ class ProgramStatus(Enum):
     DRAFT = strawberry.enum_value("draft", description="Seen by admins only; can be deleted.")
     PUBLISHED = strawberry.enum_value("published", description="Seen by all members, who can be enrolled.")
     ARCHIVED = strawberry.enum_value(
-        "archived", description="Seen by admins and by those who were enrolled; closed."
+        "archived",
+        description="Seen by admins and by those who were enrolled. Closed: nobody is enrolled any more, there are no "
+        "new cohorts, and title, description, duration and courses stay as they are. Who is enrolled goes on.",
     )
 
 
@@ -64,7 +66,9 @@ class Program:
     updated_at: datetime
     published_at: datetime | None = strawberry.field(description="When it was first published.")
     archived_at: datetime | None = strawberry.field(description="When it was archived; null unless it is.")
-    created_by: Member | None = to_one("Shown to admins, while the person is a member.", user_id="created_by")
+    created_by: Member | None = to_one(
+        "Shown to admins, while there is a membership, also one that was left.", user_id="created_by"
+    )
     version: int = strawberry.field(description="The version that new learners get, from 1.")
     course_assignments: list[ProgramCourseAssignment] = to_many(
         "The courses of the current version in their order.",

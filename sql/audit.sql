@@ -231,12 +231,16 @@ begin
             nullif(pg_catalog.current_setting('request.headers', true), '')::jsonb ->> 'x-request-id', 100
         )
     );
-    if tg_table_name = 'super_admins' then
+    -- Where somebody has chosen to act is theirs, and tells admins nothing: a community is in it, and has no part in it.
+    if tg_table_name in ('super_admins', 'active_communities') then
         nowhere := '00000000-0000-0000-0000-000000000000';
     end if;
     content := coalesce(after, before);
-    community := coalesce((content ->> 'community_id')::uuid, nowhere, (content ->> 'id')::uuid);
-    if actor is null then
+    community := coalesce(nowhere, (content ->> 'community_id')::uuid, (content ->> 'id')::uuid);
+    if tg_table_name = 'invitations' and tg_op = 'DELETE' and not more and private.is_declining(actor, content) then
+        actor := null;
+        acting_everywhere := 'end_user';
+    elsif actor is null then
         acting_everywhere := private.acting_as(null, null);
     -- Admins who leave, or step down, did so as what they were.
     elsif tg_table_name = 'memberships' and tg_op <> 'INSERT' then
@@ -270,7 +274,7 @@ begin
             end if;
             became := coalesce(after ->> 'status', 'updated');
             -- A row whose key has changed makes two entries, below.
-            more := changed && key_columns or 'community_id' = any (changed);
+            more := changed && key_columns or nowhere is null and 'community_id' = any (changed);
         end if;
     end if;
     if not more then
@@ -316,7 +320,7 @@ begin
         from (
             select
                 p.content,
-                coalesce((p.content ->> 'community_id')::uuid, nowhere, (p.content ->> 'id')::uuid) as community_id,
+                coalesce(nowhere, (p.content ->> 'community_id')::uuid, (p.content ->> 'id')::uuid) as community_id,
                 case
                     when p.before is null then 'created'
                     when p.after is null then 'deleted'
@@ -328,11 +332,11 @@ begin
                 select o.content as before, n.content as after, coalesce(n.content, o.content) as content
                 from (select pg_catalog.to_jsonb(r.*) as content from old_rows as r offset 0) as o
                 full join (select pg_catalog.to_jsonb(r.*) as content from new_rows as r offset 0) as n on array[
-                    n.content ->> 'community_id', n.content ->> key_columns[1], n.content ->> key_columns[2],
-                    n.content ->> key_columns[3], n.content ->> key_columns[4]
+                    case when nowhere is null then n.content ->> 'community_id' end, n.content ->> key_columns[1],
+                    n.content ->> key_columns[2], n.content ->> key_columns[3], n.content ->> key_columns[4]
                 ] collate "C" = array[
-                    o.content ->> 'community_id', o.content ->> key_columns[1], o.content ->> key_columns[2],
-                    o.content ->> key_columns[3], o.content ->> key_columns[4]
+                    case when nowhere is null then o.content ->> 'community_id' end, o.content ->> key_columns[1],
+                    o.content ->> key_columns[2], o.content ->> key_columns[3], o.content ->> key_columns[4]
                 ]
                 offset 0
             ) as p
@@ -371,7 +375,7 @@ begin
         from (
             select
                 c.content,
-                coalesce((c.content ->> 'community_id')::uuid, nowhere, (c.content ->> 'id')::uuid) as community_id
+                coalesce(nowhere, (c.content ->> 'community_id')::uuid, (c.content ->> 'id')::uuid) as community_id
             from (select pg_catalog.to_jsonb(n.*) as content from new_rows as n offset 0) as c
             offset 0
         ) as r;
@@ -398,7 +402,7 @@ begin
         from (
             select
                 c.content,
-                coalesce((c.content ->> 'community_id')::uuid, nowhere, (c.content ->> 'id')::uuid) as community_id
+                coalesce(nowhere, (c.content ->> 'community_id')::uuid, (c.content ->> 'id')::uuid) as community_id
             from (select pg_catalog.to_jsonb(o.*) as content from old_rows as o offset 0) as c
             offset 0
         ) as r;
@@ -478,7 +482,8 @@ begin
             and not c.relispartition
             and c.relname not in (
                 'audit_entries', 'audit_salts', 'audit_seals', 'audit_heads', 'progress_events', 'block_completions',
-                'course_progress', 'program_progress', 'program_requirements', 'progress_queue'
+                'course_progress', 'program_progress', 'program_requirements', 'progress_queue',
+                'job_runs', 'learning_sessions'
             )
         order by c.relname
     loop

@@ -60,3 +60,85 @@ begin
     );
 end
 $$;
+
+-- What sealing reads and writes: it runs as the worker, who has no rights on the log and its chain but by these.
+
+-- Those with anything in the log or in a chain; each by one look-up, however many entries it has.
+create function private.audited_communities() returns setof uuid
+stable
+rows 100
+security definer -- for all communities; called by the worker and the platform, never by a client
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return query
+    with recursive found (community_id) as (
+        (select e.community_id from public.audit_entries as e order by e.community_id limit 1)
+        union all
+        select (
+            select e.community_id from public.audit_entries as e
+            where e.community_id > f.community_id order by e.community_id limit 1
+        )
+        from found as f
+        where f.community_id is not null
+    )
+    select f.community_id from found as f where f.community_id is not null
+    union
+    select h.community_id from private.audit_heads as h
+    order by 1;
+end
+$$;
+
+-- The entries behind a place that have no seal, in the order in which they are sealed; `below` and `most` may be null.
+create function private.entries_to_seal(
+    community uuid, behind_xid xid8, behind_id uuid, below xid8, most integer
+) returns setof public.audit_entries
+volatile -- else it would not see what the transaction has sealed
+security definer -- for all communities; called by the worker and the platform, never by a client
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return query
+    select e.*
+    from public.audit_entries as e
+    where e.community_id = community and (e.xid, e.id) > (behind_xid, behind_id) and (e.xid < below) is not false
+        and (
+            select s.sequence from private.audit_seals as s
+            where s.community_id = e.community_id and s.entry_id = e.id and s.entry_xid = e.xid
+        ) is null
+    order by e.xid, e.id
+    limit most;
+end
+$$;
+
+create function private.last_audit_head(community uuid) returns setof private.audit_heads
+volatile -- as above
+rows 1
+security definer -- for all communities; called by the worker and the platform, never by a client
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return query
+    select h.* from private.audit_heads as h where h.community_id = community order by h.number desc limit 1;
+end
+$$;
+
+-- Appends a batch and its head; who holds no right key makes a chain that does not verify.
+create function private.append_audit_seals(
+    head private.audit_heads, xids xid8[], entry_ids uuid[], hashes bytea[]
+) returns void
+volatile
+security definer -- for all communities; called by the worker and the platform, never by a client
+set search_path = ''
+language plpgsql
+as $$
+begin
+    insert into private.audit_seals (community_id, sequence, entry_xid, entry_id, hash)
+    select head.community_id, head.sequence - pg_catalog.cardinality(hashes) + s.place, s.xid, s.entry_id, s.hash
+    from unnest(xids, entry_ids, hashes) with ordinality as s (xid, entry_id, hash, place);
+    insert into private.audit_heads select head.*;
+end
+$$;

@@ -32,6 +32,47 @@ create index cohorts_name_idx on public.cohorts (community_id, name, id);
 create trigger cohorts_touch_updated_at before update on public.cohorts
 for each row execute function private.touch_updated_at();
 
+-- Holds the rules of making cohorts, and the order of their dates, whoever writes.
+create function private.hold_cohorts() returns trigger
+volatile
+security definer -- locks the program, which clients may not; looks at that program only
+set search_path = ''
+language plpgsql
+as $$
+declare
+    program_status text;
+begin
+    -- Comes before the policies, so it must say nothing to others.
+    if auth.uid() is not null then
+        perform private.require_community_admin();
+    end if;
+    if tg_op = 'INSERT' then
+        -- The lock makes an archiving at the same moment wait, or this one see it.
+        select p.status into program_status
+        from public.programs as p
+        where p.community_id = new.community_id and p.id = new.program_id
+        for share;
+        if program_status = 'archived' then
+            perform private.refuse('412', 'The program is archived. Restore it before you add a cohort.');
+        end if;
+    end if;
+    -- Of a new one, all that it has is different.
+    perform private.refuse_disorder(
+        new.starts_at, new.due_at, new.expires_at,
+        private.dates_among(
+            case when new.starts_at is distinct from old.starts_at then new.starts_at end,
+            case when new.due_at is distinct from old.due_at then new.due_at end,
+            case when new.expires_at is distinct from old.expires_at then new.expires_at end
+        ),
+        'cohorts_dates_in_order', false
+    );
+    return new;
+end
+$$;
+
+create trigger cohorts_hold before insert or update of starts_at, due_at, expires_at on public.cohorts
+for each row execute function private.hold_cohorts();
+
 -- The dates of a cohort are those of its open enrolments, but for the ones that have their own.
 create function private.move_cohort_dates() returns trigger
 volatile

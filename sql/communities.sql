@@ -173,7 +173,10 @@ begin
     ) and not (
         private.is_super_admin() and exists (select from public.communities as c where c.id = wanted)
     ) then
-        perform private.refuse('404', 'There is no community with this id in which you are an active member.');
+        perform private.refuse('404', case
+            when private.is_super_admin() then 'There is no community with this id.'
+            else 'There is no community with this id in which you are an active member.'
+        end);
     end if;
     insert into private.active_communities as a (user_id, community_id)
     values (me, wanted)

@@ -93,9 +93,9 @@ comment on column public.blocks.completion_mode is
 create index blocks_parent_idx on public.blocks (community_id, course_id, version, parent_id)
 where parent_id is not null;
 
--- The blocks of a version as course/1 has them; what is as by default is left out. Written by hand, for the format's
--- order of keys and with jsonb's blanks.
-create function private.blocks_of(version public.course_versions) returns json
+-- Blocks as course/1 has them; what is as by default is left out. Written by hand, for the format's order of keys and
+-- with jsonb's blanks: one text for the same blocks, whether they are stored or to be imported.
+create function private.blocks_text(blocks public.blocks[]) returns text
 stable
 set search_path = ''
 language plpgsql
@@ -112,11 +112,42 @@ begin
             ', "completionMode": "' || nullif(b.completion_mode, 'completable') || '"',
             '}'
         ), ', ' order by b.position), ']')
+        from pg_catalog.unnest(blocks) as b
+    );
+end
+$$;
+
+create function private.blocks_of(version public.course_versions) returns json
+stable
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return private.blocks_text(array(
+        select b
         from public.blocks as b
         where b.community_id = version.community_id
             and b.course_id = version.course_id
             and b.version = version.version
-    )::json;
+    ))::json;
+end
+$$;
+
+-- The blocks of a course in the format course/1, which were checked, as they will stand in a version.
+create function private.blocks_in(version public.course_versions, blocks jsonb) returns setof public.blocks
+stable
+set search_path = ''
+language plpgsql
+as $$
+begin
+    -- All columns, in the order of the table.
+    return query
+    select
+        (b.block ->> 'id')::uuid, version.community_id, version.course_id, version.version, version.published,
+        (b.block ->> 'parentId')::uuid, b.block ->> 'kind', b.block ->> 'title', b.place::integer,
+        coalesce((b.block -> 'weight')::numeric, 1)::numeric(9, 3),
+        coalesce((b.block -> 'required')::boolean, true), coalesce(b.block ->> 'completionMode', 'completable')
+    from pg_catalog.jsonb_array_elements(blocks) with ordinality as b (block, place);
 end
 $$;
 
@@ -282,17 +313,36 @@ begin
         );
     end if;
 
-    insert into public.blocks
-        (community_id, course_id, version, id, parent_id, position, kind, title, weight, required, completion_mode)
-    select
-        next.community_id, next.course_id, next.version, (b.block ->> 'id')::uuid, (b.block ->> 'parentId')::uuid,
-        b.place, b.block ->> 'kind', b.block ->> 'title', coalesce((b.block -> 'weight')::numeric, 1),
-        coalesce((b.block -> 'required')::boolean, true), coalesce(b.block ->> 'completionMode', 'completable')
-    from pg_catalog.jsonb_array_elements(blocks) with ordinality as b (block, place);
+    insert into public.blocks select b.* from private.blocks_in(next, blocks) as b;
     return next.id;
 end
 $$;
 
+-- The version of a course that has these blocks already: the current one, or else the unpublished one. None other, for
+-- what was earlier is not what learners get.
+create function private.version_with_blocks(course public.courses, blocks jsonb) returns public.course_versions
+stable
+set search_path = ''
+language plpgsql
+as $$
+declare
+    wanted text := private.blocks_text(array(select b from private.blocks_in(null, blocks) as b));
+    wanted_hash text := pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(wanted, 'UTF8')), 'hex');
+    same public.course_versions;
+begin
+    select v.* into same
+    from public.course_versions as v
+    where v.community_id = course.community_id and v.course_id = course.id
+        and (v.version = course.version or not v.published)
+        and coalesce(v.tree_hash, private.tree_hash(v)) = wanted_hash
+    order by v.published desc
+    limit 1;
+    return same;
+end
+$$;
+
+-- What has the blocks of the current or of the unpublished version brings no new one: whoever imports a file again
+-- writes nothing, but for a title or a description that is new.
 create function public.import_course(input jsonb) returns jsonb
 volatile
 security definer -- writes courses, which clients may not; for admins, in their community
@@ -301,10 +351,15 @@ language plpgsql
 as $$
 declare
     content jsonb := input -> 'course';
+    publishes boolean := coalesce((input ->> 'publish')::boolean, false);
     course public.courses;
+    same public.course_versions;
     version_id uuid;
 begin
     perform private.require_community_admin();
+    if publishes then
+        perform private.lock_program_structures(private.get_community_id());
+    end if;
     if (input ->> 'course_id') is not null then
         course := private.course_for_change((input ->> 'course_id')::uuid);
     end if;
@@ -316,11 +371,20 @@ begin
     else
         update public.courses as c
         set title = content ->> 'title', description = content ->> 'description'
-        where c.community_id = course.community_id and c.id = course.id;
+        where c.community_id = course.community_id and c.id = course.id
+            and (c.title, c.description) is distinct from (content ->> 'title', content ->> 'description');
+        same := private.version_with_blocks(course, content -> 'blocks');
     end if;
-    version_id := private.write_next_version(course, content -> 'blocks');
-    if (input ->> 'publish')::boolean then
-        version_id := private.publish_next_version(course);
+    if same.published then
+        -- What was to come after it is what the import is instead of.
+        delete from public.course_versions as v
+        where v.community_id = course.community_id and v.course_id = course.id and not v.published;
+        version_id := same.id;
+    else
+        version_id := coalesce(same.id, private.write_next_version(course, content -> 'blocks'));
+        if publishes then
+            version_id := private.publish_next_version(course);
+        end if;
     end if;
     return pg_catalog.jsonb_build_object('course_id', course.id, 'version_id', version_id);
 end
@@ -333,7 +397,7 @@ set search_path = ''
 language plpgsql
 as $$
 declare
-    course public.courses := private.course_for_change((input ->> 'id')::uuid);
+    course public.courses := private.course_for_move((input ->> 'id')::uuid);
 begin
     return pg_catalog.jsonb_build_object('course_id', course.id, 'version_id', private.publish_next_version(course));
 end

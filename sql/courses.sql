@@ -28,7 +28,7 @@ create index courses_title_idx on public.courses (community_id, title, id);
 create index courses_created_at_idx on public.courses (community_id, created_at, id);
 
 create trigger courses_touch_updated_at before update on public.courses
-for each row execute function private.touch_updated_at();
+for each row execute function private.touch_updated_at('published');
 
 -- The state machine. Whoever writes, and by which way, these are the only moves.
 create function private.hold_course_states() returns trigger
@@ -117,13 +117,26 @@ begin
 end
 $$;
 
+-- For what changes the version or the state of a course, and so of programs: their lock comes before any row's.
+create function private.course_for_move(course_id uuid, even_archived boolean default false) returns public.courses
+volatile
+set search_path = ''
+language plpgsql
+as $$
+begin
+    perform private.require_community_admin();
+    perform private.lock_program_structures(private.get_community_id());
+    return private.course_for_change(course_id, even_archived);
+end
+$$;
+
 create function private.set_course_status(course_id uuid, from_status text, to_status text) returns uuid
 volatile
 set search_path = ''
 language plpgsql
 as $$
 declare
-    course public.courses := private.course_for_change(course_id, even_archived => true);
+    course public.courses := private.course_for_move(course_id, even_archived => true);
 begin
     if course.status <> from_status then
         perform private.refuse('412', pg_catalog.format(

@@ -56,6 +56,13 @@ set search_path = ''
 language plpgsql
 as $$
 begin
+    -- Before anything looks into them: 200 courses take a third of it.
+    if pg_catalog.octet_length(criteria::text) > 32768 then
+        return query select
+            'completionCriteria',
+            'The criteria are longer than 32 KiB. Ask for fewer courses and groups, or put courses into groups.';
+        return;
+    end if;
     return query
     select problem.field, problem.message
     from (

@@ -9,6 +9,7 @@ as $$
 declare
     left_cohort public.cohorts;
     joined_cohort public.cohorts;
+    given text[];
 begin
     if auth.uid() is not null then
         perform private.require_community_admin();
@@ -19,6 +20,11 @@ begin
         ));
     end if;
 
+    given := private.dates_among(
+        case when new.starts_at is distinct from old.starts_at then new.starts_at end,
+        case when new.due_at is distinct from old.due_at then new.due_at end,
+        case when new.expires_at is distinct from old.expires_at then new.expires_at end
+    );
     -- Who changes to another cohort takes over its dates, but for the ones of their own.
     if new.cohort_id is distinct from old.cohort_id and new.cohort_id is not null then
         select c.* into left_cohort
@@ -59,6 +65,10 @@ begin
             new.status := 'active';
         end if;
     end if;
+    perform private.refuse_disorder(
+        new.starts_at, new.due_at, new.expires_at, given, 'program_enrollments_dates_in_order',
+        new.cohort_id is distinct from old.cohort_id
+    );
     return new;
 end
 $$;
@@ -72,10 +82,9 @@ when (
 )
 execute function private.hold_enrollment_dates();
 
--- What the clock does to enrolments: those whose expiry has come end, those whose start has come begin. At most so
--- many at a time, and how many it were; harmless at any moment, and beside another one. Community by community, for
--- every index begins with them.
-create function private.advance_enrollments(most integer) returns integer
+-- What the clock does to the enrolments of a community: those whose expiry has come end, those whose start has come
+-- begin. At most so many at a time, and how many it were; harmless at any moment, and beside another one.
+create function private.advance_enrollments(community uuid, most integer) returns integer
 volatile
 security definer -- for all communities; called by the worker, never by a client
 set search_path = ''
@@ -85,45 +94,34 @@ declare
     ended integer;
     begun integer;
 begin
-    with lapsed as (
-        select e.community_id, e.id
-        from public.communities as c
-        cross join lateral (
-            select e.community_id, e.id
-            from public.program_enrollments as e
-            where e.community_id = c.id
-                and e.status in ('pending', 'active', 'paused') and e.expires_at <= pg_catalog.now()
-            order by e.expires_at
-            limit most
-            for update skip locked
-        ) as e
+    -- Chosen once: as a condition, the limit might be applied anew for each row.
+    with lapsed as materialized (
+        select l.id
+        from public.program_enrollments as l
+        where l.community_id = community
+            and l.status in ('pending', 'active', 'paused') and l.expires_at <= pg_catalog.now()
+        order by l.expires_at
         limit most
+        for update skip locked
     )
     update public.program_enrollments as e
     set status = 'expired'
-    from lapsed
-    where e.community_id = lapsed.community_id and e.id = lapsed.id;
+    from lapsed as l
+    where e.community_id = community and e.id = l.id;
     get diagnostics ended = row_count;
-
-    with due as (
-        select e.community_id, e.id
-        from public.communities as c
-        cross join lateral (
-            select e.community_id, e.id
-            from public.program_enrollments as e
-            where e.community_id = c.id
-                and e.status = 'pending' and e.starts_at <= pg_catalog.now()
-                and (e.expires_at > pg_catalog.now()) is not false
-            order by e.starts_at
-            limit most - ended
-            for update skip locked
-        ) as e
+    with due as materialized (
+        select d.id
+        from public.program_enrollments as d
+        where d.community_id = community and d.status = 'pending' and d.starts_at <= pg_catalog.now()
+            and (d.expires_at > pg_catalog.now()) is not false
+        order by d.starts_at
         limit most - ended
+        for update skip locked
     )
     update public.program_enrollments as e
     set status = 'active'
-    from due
-    where e.community_id = due.community_id and e.id = due.id;
+    from due as d
+    where e.community_id = community and e.id = d.id;
     get diagnostics begun = row_count;
     return ended + begun;
 end

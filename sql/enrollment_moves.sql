@@ -112,7 +112,8 @@ begin
         ), 'fromVersion');
     elsif to_version <= from_version or to_version > now_at then
         perform private.refuse('400', pg_catalog.format(
-            'Enrolments go forward only, from version %s to one of %s to %s.', from_version, from_version + 1, now_at
+            'Enrolments go forward only, from version %s to version %s.', from_version,
+            pg_catalog.concat_ws(' to ', nullif(from_version + 1, now_at), now_at)
         ), 'toVersion');
     end if;
     return next;
@@ -316,6 +317,7 @@ declare
 begin
     select v.* into move from private.versions_of_move(input) as v;
     wanted := private.enrollments_of_move(input);
+    perform private.note_reason(input ->> 'reason');
     insert into public.enrollment_moves (community_id, enrollment_id, from_version, to_version, mode, reason)
     select e.community_id, e.id, move.from_version, move.to_version, input ->> 'mode', input ->> 'reason'
     from public.program_enrollments as e
@@ -331,6 +333,7 @@ begin
     -- One who leaves at the same moment is waited for, and not moved.
     for update of e;
     get diagnostics decided = row_count;
+    perform private.note_reason(null);
     select count(*) into remaining
     from private.undecided_enrollments(
         move.program_id, move.from_version, move.to_version, input ->> 'mode', wanted

@@ -78,6 +78,56 @@ where status in ('pending', 'active', 'paused') and expires_at is not null;
 create trigger program_enrollments_touch_updated_at before update on public.program_enrollments
 for each row execute function private.touch_updated_at();
 
+-- The names that clients know three dates by, of those that there are.
+create function private.dates_among(starts_at timestamptz, due_at timestamptz, expires_at timestamptz) returns text[]
+stable
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return pg_catalog.array_remove(array[
+        case when starts_at is not null then 'startsAt' end,
+        case when due_at is not null then 'dueAt' end,
+        case when expires_at is not null then 'expiresAt' end
+    ], null);
+end
+$$;
+
+-- Refuses dates that are not in order in the name of the constraint that would, and with the first one that is wrong of
+-- those that were given. Where a cohort has its part in it, the message says so.
+create function private.refuse_disorder(
+    starts_at timestamptz, due_at timestamptz, expires_at timestamptz, given text[], in_name_of text, with_cohort boolean
+) returns void
+stable
+set search_path = ''
+language plpgsql
+as $$
+declare
+    wrong text[] := private.dates_among(
+        case when starts_at > least(due_at, expires_at) then starts_at end,
+        case when due_at < starts_at or due_at > expires_at then due_at end,
+        case when expires_at < greatest(starts_at, due_at) then expires_at end
+    );
+    field text;
+begin
+    if wrong = '{}' then
+        return;
+    end if;
+    select w.name into field
+    from pg_catalog.unnest(wrong) with ordinality as w (name, place)
+    order by w.name = any (given) desc, w.place
+    limit 1;
+    if with_cohort and not wrong <@ given then
+        perform private.refuse('400',
+            'Together with the dates of the cohort, which hold where none is given, startsAt, dueAt and expiresAt are '
+            'not in this order. Give others, or change those of the cohort.', field
+        );
+    end if;
+    raise exception using errcode = 'check_violation', constraint = in_name_of, column = field,
+        message = 'Of startsAt, dueAt and expiresAt, none can be before the one named before it.';
+end
+$$;
+
 -- Numbers the attempt and holds the rules of enrolling, whoever inserts and by which way.
 create function private.begin_enrollment() returns trigger
 volatile
@@ -91,6 +141,7 @@ declare
     member_status text;
     latest public.program_enrollments;
     latest_has_lapsed boolean;
+    given text[];
 begin
     -- Nothing below may tell learners about colleagues and cohorts, or about programs that they do not see.
     if is_learner and (new.user_id is distinct from auth.uid() or new.cohort_id is not null) then
@@ -142,6 +193,7 @@ begin
         where e.community_id = latest.community_id and e.id = latest.id;
     end if;
 
+    given := private.dates_among(new.starts_at, new.due_at, new.expires_at);
     if new.cohort_id is not null then
         -- The lock makes a change of the dates at the same moment wait, or this one see it.
         select coalesce(new.starts_at, c.starts_at), coalesce(new.due_at, c.due_at), coalesce(new.expires_at, c.expires_at)
@@ -156,6 +208,9 @@ begin
     if new.status = 'active' and new.starts_at > pg_catalog.now() then
         new.status := 'pending';
     end if;
+    perform private.refuse_disorder(
+        new.starts_at, new.due_at, new.expires_at, given, 'program_enrollments_dates_in_order', new.cohort_id is not null
+    );
     return new;
 end
 $$;
@@ -188,7 +243,7 @@ language plpgsql
 as $$
 begin
     perform private.refuse('412', pg_catalog.format(
-        'The program is %s; people can be enrolled in published programs only.', program_status
+        'The program is %s; people can be enrolled in published programs only.', private.in_state(program_status)
     ));
 end
 $$;
@@ -216,10 +271,11 @@ begin
     ) then
         perform private.refuse('412', pg_catalog.format('An enrolment cannot go from %s to %s.', old.status, new.status));
     end if;
+    -- Also before the clock has written down that it has expired.
+    if new.status in ('active', 'paused', 'completed') and new.expires_at <= pg_catalog.now() then
+        perform private.refuse('412', 'The expiry of this enrolment has passed. Give it a later expiresAt first.');
+    end if;
     if new.status = 'active' then
-        if new.expires_at <= pg_catalog.now() then
-            perform private.refuse('412', 'The expiry of this enrolment has passed. Give it a later expiresAt first.');
-        end if;
         -- Begun early, it begins now.
         if new.starts_at > pg_catalog.now() then
             new.starts_at := pg_catalog.now();
@@ -293,12 +349,17 @@ language plpgsql
 as $$
 declare
     person uuid := coalesce((input ->> 'user_id')::uuid, auth.uid());
+    given text[] := private.dates_among(
+        (input ->> 'starts_at')::timestamptz, (input ->> 'due_at')::timestamptz, (input ->> 'expires_at')::timestamptz
+    ) || case when input ->> 'cohort_id' is not null then array['cohortId'] end;
     enrollment_id uuid;
 begin
-    if person is distinct from auth.uid() or pg_catalog.num_nonnulls(
-        input ->> 'cohort_id', input ->> 'starts_at', input ->> 'due_at', input ->> 'expires_at'
-    ) > 0 then
+    if person is distinct from auth.uid() then
         perform private.require_community_admin();
+    elsif given <> '{}' and not private.is_community_admin() then
+        perform private.refuse('403', pg_catalog.format(
+            '%s is for admins of the community to set. Leave it out, or ask one of them.', given[1]
+        ), given[1]);
     end if;
     perform from public.programs as p where p.id = (input ->> 'program_id')::uuid;
     if not found then

@@ -194,6 +194,22 @@ begin
 end
 $$;
 
+-- Whether somebody is declining an invitation just now, as the function below says. For that alone: of what else goes, or
+-- of what is to another address, the log names who did it, whatever the setting.
+create function private.is_declining(person uuid, invitation jsonb) returns boolean
+stable
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return coalesce(invitation ->> 'id' = pg_catalog.current_setting('gym.declining', true), false) and exists (
+        select from auth.users as u
+        where u.id = person and u.email_confirmed_at is not null and pg_catalog.lower(u.email) = invitation ->> 'email'
+    );
+end
+$$;
+
+-- Whoever declines stays unnamed in the log of the community, whose admins do not learn that the address has an account.
 create function public.decline_invitation(input jsonb) returns uuid
 volatile
 security definer -- who is invited is not in the community; acts for the caller's own address only
@@ -203,8 +219,10 @@ as $$
 declare
     invitation public.invitations := private.invitation_for_answer((input ->> 'id')::uuid);
 begin
+    perform pg_catalog.set_config('gym.declining', invitation.id::text, true);
     delete from public.invitations as i
     where i.community_id = invitation.community_id and i.id = invitation.id;
+    perform pg_catalog.set_config('gym.declining', '', true);
     return invitation.id;
 end
 $$;

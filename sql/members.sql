@@ -138,9 +138,12 @@ begin
             member.status, pg_catalog.array_to_string(from_statuses, ' or '), verb
         ));
     end if;
+    -- Whether it is too long, the column says, in its own words.
+    perform private.note_reason(pg_catalog.left(input ->> 'reason', 1000));
     update public.memberships as m
     set status = to_status, suspension_reason = input ->> 'reason'
     where m.id = member.id;
+    perform private.note_reason(null);
     return member.id;
 end
 $$;

@@ -104,6 +104,7 @@ declare
     wanted jsonb := input -> 'courses';
     courses jsonb;
     wrong text;
+    nameless record;
 begin
     if pg_catalog.jsonb_typeof(wanted) is distinct from 'array' then
         perform private.refuse('400', 'Give the whole list of courses; an empty one removes them all.', 'courses');
@@ -121,11 +122,31 @@ begin
             '404', 'There is no course with this id in your community.', pg_catalog.format('courses.%s.courseId', wrong)
         );
     end if;
-    if (
-        select count(*) > count(distinct (w ->> 'course_id')::uuid)
-        from pg_catalog.jsonb_array_elements(wanted) as w
-    ) then
-        perform private.refuse('400', 'A course can be in a program only once.', 'courses');
+    select w.place - 1 into wrong
+    from (
+        select w.place,
+            pg_catalog.row_number() over (partition by (w.course ->> 'course_id')::uuid order by w.place) as nth
+        from pg_catalog.jsonb_array_elements(wanted) with ordinality as w (course, place)
+    ) as w
+    where w.nth > 1
+    order by w.place
+    limit 1;
+    if found then
+        perform private.refuse(
+            '400', 'A course can be in a program only once. Take this place out, or the one before.',
+            pg_catalog.format('courses.%s.courseId', wrong)
+        );
+    end if;
+    select w.place - 1 as place, t.problem into nameless
+    from pg_catalog.jsonb_array_elements(wanted) with ordinality as w (course, place)
+    cross join lateral private.text_problem(w.course -> 'group', 100) as t (problem)
+    where w.course ->> 'group' is not null and t.problem is not null
+    order by w.place
+    limit 1;
+    if found then
+        perform private.refuse('400', pg_catalog.format(
+            'The name of the group %s. Give it up to 100 characters, or leave the group out.', nameless.problem
+        ), pg_catalog.format('courses.%s.group', nameless.place));
     end if;
     select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
         'course_id', (w.course ->> 'course_id')::uuid,
@@ -189,8 +210,9 @@ begin
             end, pg_catalog.format('groups.%s.name', problem.place));
         end if;
         perform private.refuse('400', pg_catalog.format(
-            'Group "%s" has %s courses and cannot ask for at least %s. Ask for 1 to %s.',
-            problem.name, problem.courses, problem.at_least, problem.courses
+            'Group "%s" has %s and cannot ask for at least %s. Ask for %s.',
+            problem.name, private.counted(problem.courses, 'course', 'courses'), problem.at_least,
+            case problem.courses when 1 then '1' else pg_catalog.concat('1 to ', problem.courses) end
         ), pg_catalog.format('groups.%s.atLeast', problem.place));
     end if;
     return (
@@ -233,6 +255,21 @@ begin
 end
 $$;
 
+-- A draft has changed whose own columns are as they were.
+create function private.touch_program(program uuid) returns void
+volatile
+security definer -- clients write no times; for admins, in their community
+set search_path = ''
+language plpgsql
+as $$
+begin
+    perform private.require_community_admin();
+    update public.programs as p
+    set updated_at = pg_catalog.now()
+    where p.community_id = private.get_community_id() and p.id = program;
+end
+$$;
+
 -- The whole list at once, in its order: a draft is changed in place, a published program gets a new version.
 create function public.assign_courses(input jsonb) returns uuid
 volatile
@@ -260,7 +297,11 @@ begin
             insert into public.program_versions (program_id, version) values (program.id, next_version);
         end if;
         perform private.write_structure(program.id, next_version, wanted);
-        update public.programs as p set version = next_version where p.id = program.id;
+        if next_version > program.version then
+            update public.programs as p set version = next_version where p.id = program.id;
+        else
+            perform private.touch_program(program.id);
+        end if;
     end if;
     return program.id;
 end

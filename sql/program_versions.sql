@@ -61,6 +61,11 @@ declare
     program public.programs;
     problem record;
 begin
+    -- Comes before the policies, so it must take no lock for others, and tell them nothing. Rows that are there already
+    -- are changed and removed behind the policies.
+    if tg_op = 'INSERT' and auth.uid() is not null then
+        perform private.require_community_admin();
+    end if;
     if tg_op = 'DELETE' then
         if old.published_at is not null and exists (
             select from public.programs as p where p.community_id = old.community_id and p.id = old.program_id
@@ -79,7 +84,7 @@ begin
         ) then
             perform private.refuse('412', pg_catalog.format(
                 'The program is %s and at version %s. Only the next version of a published program can be begun.',
-                program.status, program.version
+                private.in_state(program.status), program.version
             ));
         end if;
     elsif old.published_at is not null and (pg_catalog.to_jsonb(new) - 'created_by')
@@ -133,6 +138,10 @@ declare
     program_status text;
     is_closed boolean;
 begin
+    -- Comes before the policies too.
+    if tg_op = 'INSERT' and auth.uid() is not null and not private.is_community_admin() then
+        perform private.require_community_admin();
+    end if;
     if tg_op = 'UPDATE' and (new.program_id, new.version) is distinct from (old.program_id, old.version) then
         perform private.refuse('412', 'What is in a program stays in its program and its version.');
     end if;
@@ -177,7 +186,8 @@ begin
     limit 1;
     if found then
         perform private.refuse('412', pg_catalog.format(
-            'The course "%s" is %s. Publish it first, or take it out of the program.', problem.title, problem.status
+            'The course "%s" is %s. Publish it first, or take it out of the program.', problem.title,
+            private.in_state(problem.status)
         ));
     end if;
 
@@ -198,8 +208,8 @@ begin
     limit 1;
     if found then
         perform private.refuse('412', pg_catalog.format(
-            'Group "%s" asks for at least %s of its %s courses. Ask for fewer, or put more courses into it.',
-            problem.name, problem.at_least, problem.courses
+            'Group "%s" has %s and cannot ask for at least %s. Ask for fewer, or put more courses into it.',
+            problem.name, private.counted(problem.courses, 'course', 'courses'), problem.at_least
         ));
     end if;
     select p.* into problem

@@ -16,6 +16,7 @@ as $$
 begin
     insert into public.course_progress
     select counted.*
+    -- For itself, so that only those courses are counted that have no row yet: most of them are done with by then.
     from (
         select distinct e.community_id, e.user_id, r.course_id, r.course_version, a.attempt
         from pg_catalog.unnest(enrollments) as e
@@ -45,7 +46,8 @@ begin
     cross join lateral private.counted_course_progress(
         e.community_id, e.user_id, e.course_id, e.course_version, e.attempt
     ) as counted
-    order by e.user_id, e.course_id, e.course_version;
+    order by e.user_id, e.course_id, e.course_version
+    on conflict on constraint course_progress_pkey do nothing;
 
     if not exists (
         select
@@ -133,9 +135,9 @@ create trigger program_enrollments_queue_moved after update on public.program_en
 referencing old table as old_rows new table as new_rows
 for each statement execute function private.queue_moved_enrollments();
 
--- Looks at the oldest of the queue, if there is one; says whether there was. Harmless at any moment, and beside another
--- one. One at a time, so that whoever records for the same person waits for a few milliseconds at the most.
-create function private.advance_progress() returns boolean
+-- Looks at the oldest of a community's queue, if there is one; says whether there was. Harmless at any moment, and beside
+-- another one. One at a time, so that whoever records for the same person waits for a few milliseconds at the most.
+create function private.advance_progress(community uuid) returns boolean
 volatile
 security definer -- for all communities; called by the worker, never by a client
 set search_path = ''
@@ -146,10 +148,8 @@ declare
     enrollment public.program_enrollments;
 begin
     select q.* into queued
-    from public.communities as c
-    cross join lateral (
-        select q.* from private.progress_queue as q where q.community_id = c.id order by q.queued_at limit 1
-    ) as q
+    from private.progress_queue as q
+    where q.community_id = community
     order by q.queued_at
     limit 1;
     if not found then
@@ -252,7 +252,9 @@ begin
     perform private.note_reason('What the program asks for is done.');
     update public.program_enrollments as e
     set status = 'completed', completed_at = greatest(complete_enrollment.completed_at, e.enrolled_at)
-    where e.community_id = enrollment.community_id and e.id = enrollment.id and e.status = 'active';
+    where e.community_id = enrollment.community_id and e.id = enrollment.id and e.status = 'active'
+        -- Of one that has lapsed only the clock has not spoken yet.
+        and (e.expires_at > pg_catalog.now()) is not false;
     perform private.note_reason(noted);
 end
 $$;

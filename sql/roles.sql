@@ -41,14 +41,31 @@ begin
 end
 $$;
 
--- Keeps updated_at true whoever writes.
+-- Words for messages: a state as it stands behind "is", and a number of things.
+create function private.in_state(state text) returns text
+stable
+set search_path = ''
+language sql
+as $$ select case state when 'draft' then 'a draft' else state end $$;
+
+create function private.counted(number bigint, one text, many text) returns text
+stable
+set search_path = ''
+language sql
+as $$ select pg_catalog.concat(number, ' ', case number when 1 then one else many end) $$;
+
+-- Keeps updated_at true whoever writes; an update that changes nothing leaves it. Arguments of the trigger: the
+-- generated columns, which are not there yet when it is asked what is different.
 create function private.touch_updated_at() returns trigger
 volatile
 set search_path = ''
 language plpgsql
 as $$
 begin
-    new.updated_at := pg_catalog.now();
+    if tg_nargs = 0 and new is distinct from old
+        or tg_nargs > 0 and pg_catalog.to_jsonb(new) - tg_argv <> pg_catalog.to_jsonb(old) - tg_argv then
+        new.updated_at := pg_catalog.now();
+    end if;
     return new;
 end
 $$;

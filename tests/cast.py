@@ -66,6 +66,8 @@ PEER_WITHDRAWN, PEER_ENROLLMENT = _id("f", 3), _id("f", 4)
 KEPT_ENROLLMENT = _id("f", 6)  # PEER's, in RENEWED
 TRAVELLER_ENROLLMENT, TRAVELLER_ELSEWHERE = _id("f", 5), _id("f", 11)
 OTHER_ENROLLMENT = _id("f", 12)
+SESSION, PEER_SESSION = _id("8", 1), _id("8", 2)  # learning sessions, both ended
+OTHER_SESSION = _id("8", 11)  # OTHER_PEER's, open
 
 INVITATION, OTHER_INVITATION = _id("a", 11), _id("a", 12)  # NEWCOMER's to Alpha, and somebody's to Beta
 COHORT = _id("9", 1)  # of PUBLISHED, with LEARNER's enrolment in it

@@ -32,6 +32,8 @@ INVITATION = _key("invitation", 100_010)
 OWN_INVITATION = _key("invitation", 200_001)
 # One that many entries of the audit log come from.
 REQUEST = "a-request-of-many-changes"
+# The learner's.
+OPEN_SESSION = _key("open session", 1)
 # Of that program, with 60 of them in it.
 COHORT = _key("cohort", 100_877)
 
@@ -263,6 +265,34 @@ from public.program_enrollments
 on conflict do nothing;
 """
 
+# An hour for each enrolment, in a course of the program; one person in a hundred is still there, and the learner.
+_SESSIONS = """
+insert into public.learning_sessions (
+    id, community_id, user_id, content_id, started_at, last_seen_at, ended_at, active, active_seconds, heartbeats
+)
+select
+    pg_temp.key('session', n), community_id, user_id, course_id, began, began + interval '1 hour',
+    began + interval '1 hour', '{[0,1200),[1300,2500)}', 2400, 120
+from (
+    select e.community_id, e.user_id, a.course_id, row_number() over (order by e.community_id, e.id) as n,
+        e.enrolled_at + interval '1 day' as began
+    from public.program_enrollments as e
+    join public.program_course_assignments as a
+        on a.community_id = e.community_id and a.program_id = e.program_id and a.version = e.program_version
+        and a.sequence_order = 1
+) as e;
+
+insert into public.learning_sessions (id, community_id, user_id, started_at, last_seen_at, tabs, active_seconds)
+select
+    pg_temp.key('open session', n), community_id, id, now() - interval '1 hour', now(),
+    array[now() - interval '1 hour'], 0
+from (
+    select community_id, place * 100000 + n as n, id from person where mod(n, 100) = 50
+    union all
+    select %(alpha)s, 1, %(learner)s
+) as p;
+"""
+
 # Thirty entries a program; of each fifth program one that is about PROGRAM, and of one request.
 _AUDIT = """
 insert into public.audit_entries (
@@ -281,6 +311,15 @@ from program as p,
 """
 
 
+_JOB_RUNS = """
+insert into public.job_runs (community_id, task, job_id, attempt, status, started_at, finished_at, did)
+select
+    community_id, 'advance_progress', n, 1, case mod(n, 50) when 0 then 'failed' else 'succeeded' end,
+    '2026-06-01'::timestamptz + n * interval '1 minute', '2026-06-01'::timestamptz + n * interval '1 minute', 1
+from place, generate_series(1, case place when 1 then 5000 else 10 end) as n;
+"""
+
+
 def fill(database: Database) -> None:
     """In some seconds, past triggers and foreign keys: what is written here keeps their rules by itself."""
     values: dict[str, Any] = {
@@ -292,7 +331,19 @@ def fill(database: Database) -> None:
         "program": PROGRAM,
         "request": REQUEST,
     }
-    parts = (_PLACES, _MEMBERS, _INVITATIONS, _COURSES, _PROGRAMS, _COHORTS, _ENROLLMENTS, _PROGRESS, _AUDIT)
+    parts = (
+        _PLACES,
+        _MEMBERS,
+        _INVITATIONS,
+        _COURSES,
+        _PROGRAMS,
+        _COHORTS,
+        _ENROLLMENTS,
+        _PROGRESS,
+        _SESSIONS,
+        _AUDIT,
+        _JOB_RUNS,
+    )
     with psycopg.connect(database.dsn("supabase_admin"), autocommit=True) as connection:
         with connection.transaction():
             connection.execute("set local session_replication_role = replica")

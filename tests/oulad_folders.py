@@ -22,6 +22,7 @@ HEADERS = {
     "vle": "id_site,code_module,code_presentation,activity_type,week_from,week_to",
     "studentInfo": "code_module,code_presentation,id_student,final_result",
     "studentRegistration": "code_module,code_presentation,id_student,date_registration,date_unregistration",
+    "studentAssessment": "id_assessment,id_student,date_submitted,is_banked,score",
 }
 
 
@@ -135,10 +136,10 @@ def snapshot(database: Database) -> list[tuple[Any, ...]]:
     return database.run(" union all ".join(digests))
 
 
-def refusal(database: Database, folder: Path) -> list[str]:
+def refusal(database: Database, folder: Path, *, with_progress: bool = False) -> list[str]:
     """The problems for which an import is refused, without the advice in the last line. Nothing may be stored."""
     with pytest.raises(ImportFailed) as failure:
-        import_oulad(database.dsn(), folder)
+        import_oulad(database.dsn(), folder, with_progress=with_progress)
     assert not any(stored_counts(database).values())
     *problems, advice = str(failure.value).splitlines()
     assert advice == "Nothing was loaded. Correct this, then import again."

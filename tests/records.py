@@ -340,6 +340,11 @@ _PROGRESS = (
         "values ('{alpha}', '{enrollment}', '{program}', '{user}', 9, 'completed', 100, now())",
         "updated_at = now()",
     ),
+    (
+        "public.learning_sessions",
+        "(community_id, user_id) values ('{alpha}', '{user}')",
+        "active_seconds = 60",
+    ),
 )
 
 
@@ -361,6 +366,11 @@ def _progress_queue() -> list[Record]:
     insert = f"(community_id, enrollment_id) values ('{ALPHA}', '{ENROLLMENT}')"
     found = f"enrollment_id = '{KEPT_ENROLLMENT}'"
     return [Record("private.progress_queue", "any", found, insert, "queued_at = now()")]
+
+
+def _job_runs() -> list[Record]:
+    insert = f"(community_id, task, job_id, attempt) values ('{ALPHA}', 'rest', 9, 1)"
+    return [Record("public.job_runs", "any", f"community_id = '{ALPHA}'", insert, "did = 1")]
 
 
 RECORDS = (
@@ -385,4 +395,5 @@ RECORDS = (
     *_progress(),
     *_program_requirements(),
     *_progress_queue(),
+    *_job_runs(),
 )

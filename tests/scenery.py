@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -93,6 +93,7 @@ def build_scenery(dsn: str) -> None:
         _enrollments(connection)
         connection.commit()  # which closes the versions of the programs
         _progress(connection)
+        _sessions(connection)
 
 
 def _insert(connection: psycopg.Connection, table: str, columns: str, rows: Rows) -> None:
@@ -214,27 +215,54 @@ def _set_status(connection: psycopg.Connection, table: str, status: str, *ids: U
 
 def _progress(connection: psycopg.Connection) -> None:
     """Half a page each, and a word of the admin about the quiz."""
-    for learner in (cast.LEARNER, cast.PEER):
-        event = {
-            "event_id": str(uuid4()),
-            "block_id": str(cast.BLOCKS[1]),
-            "value": 0.5,
-            "occurred_at": "2026-10-01T09:00Z",
-        }
+    page, quiz = (str(block) for block in cast.BLOCKS[1:])  # Alpha and Beta have blocks of the same ids
+    for learner, admin, other_course in (
+        (cast.LEARNER, cast.ADMIN, cast.SECOND_COURSE),
+        (cast.PEER, cast.ADMIN, cast.SECOND_COURSE),
+        (cast.OTHER_LEARNER, cast.OTHER_ADMIN, cast.OTHER_DRAFT_COURSE),
+    ):
+        event = {"event_id": str(uuid4()), "block_id": page, "value": 0.5, "occurred_at": "2026-10-01T09:00Z"}
         _as(connection, learner, "record_progress", {"events": [event]})
         override = {
             "user_id": str(learner.id),
-            "block_id": str(cast.BLOCKS[2]),
+            "block_id": quiz,
             "value": 0.25,
             "reason": "Half of it by hand",
         }
-        _as(connection, cast.ADMIN, "override_completion", override)
-        attempt = [(ALPHA, learner.id, cast.SECOND_COURSE, 2, "Anew")]
+        _as(connection, admin, "override_completion", override)
+        attempt = [(learner.community, learner.id, other_course, 2, "Anew")]
         _insert(
             connection, "public.course_attempts", "community_id, user_id, course_id, attempt, reason", attempt
         )
     queued = [(ALPHA, cast.KEPT_ENROLLMENT)]
     _insert(connection, "private.progress_queue", "community_id, enrollment_id", queued)
+    runs = [(community, "rest", 1, 1) for community in (ALPHA, BETA)]
+    _insert(connection, "public.job_runs", "community_id, task, job_id, attempt", runs)
+
+
+def _sessions(connection: psycopg.Connection) -> None:
+    """An hour each, long ago; in Beta one that has just begun."""
+    began = datetime(2026, 10, 1, 9, tzinfo=UTC)
+    columns = "id, community_id, user_id, content_id, started_at, last_seen_at, ended_at"
+    past = [
+        (
+            session,
+            ALPHA,
+            person.id,
+            cast.COURSE,
+            began,
+            began + timedelta(hours=1),
+            began + timedelta(hours=1),
+        )
+        for session, person in ((cast.SESSION, cast.LEARNER), (cast.PEER_SESSION, cast.PEER))
+    ]
+    _insert(connection, "public.learning_sessions", columns, past)
+    _insert(
+        connection,
+        "public.learning_sessions",
+        "id, community_id, user_id",
+        [(cast.OTHER_SESSION, BETA, cast.OTHER_PEER.id)],
+    )
 
 
 def _as(connection: psycopg.Connection, somebody: Character, function: str, given: dict[str, Any]) -> None:

@@ -53,6 +53,8 @@ FREQUENT: Mapping[str, Any] = {
     "blockId": crowd.BEGUN_BLOCK,
     "attempt": 1,
     "completed": True,
+    "contentId": crowd.BEGUN_COURSE,
+    "open": False,
 }
 RARE: Mapping[str, Any] = {
     "search": "no such text",
@@ -72,6 +74,8 @@ RARE: Mapping[str, Any] = {
     "blockId": cast.BLOCKS[1],
     "attempt": 7,
     "completed": False,
+    "contentId": cast.COURSE,
+    "open": True,
 }
 
 PAGE = "edges { cursor node { %s } } pageInfo { startCursor endCursor }"

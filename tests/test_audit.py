@@ -1,5 +1,6 @@
 """The audit log: every change is in it, whoever makes it and by which way, and nobody changes what is in it."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -15,7 +16,7 @@ from tests import cast
 from tests.api import Api, identity_of
 from tests.cast import ALPHA, BETA
 from tests.databases import Database
-from tests.people import Person
+from tests.people import Person, signed_in
 
 LOG = """query ($filter: AuditFilter, $first: Int, $after: String) {
     auditLog(filter: $filter, first: $first, after: $after) {
@@ -35,6 +36,8 @@ LOGS_OF_THEIR_OWN = {
     "public.block_completions": "follows from the events and from completion_overrides, which is recorded",
     "public.course_progress": "follows from these",
     "public.program_progress": "follows from these",
+    "public.learning_sessions": "is the log of when people were there",
+    "public.job_runs": "is the log of the worker",
     "private.progress_queue": "is a list of what the worker has to do",
     "public.program_requirements": "is the criteria of a version, which is recorded, spelt out",
 }
@@ -504,3 +507,65 @@ async def test_a_refused_mutation_leaves_no_entry(database: Database, api: Api, 
     await api.ask(as_learner, ENROLL, input={"programId": cast.PUBLISHED})
 
     assert since(database, before) == []
+
+
+SWITCH = "select public.switch_community(%s)"
+
+
+def test_where_somebody_chooses_to_act_is_in_no_communitys_log(
+    database: Database, as_traveller: Person, as_admin: Person
+) -> None:
+    before = entries(database)
+
+    for community in (ALPHA, BETA):
+        as_traveller.sql(SWITCH, f'{{"community_id": "{community}"}}')
+    as_admin.sql(SWITCH, f'{{"community_id": "{ALPHA}"}}')
+    theirs = "user_id = any (%s)"
+    both = [cast.TRAVELLER.id, cast.ADMIN.id]
+    database.run(f"update private.active_communities set community_id = '{BETA}' where {theirs}", both)
+    as_traveller.sql(SWITCH, f'{{"community_id": "{ALPHA}"}}')
+    as_traveller.sql("select public.leave_community('{}')")
+    database.run(f"delete from private.active_communities where {theirs}", both)
+
+    found = [entry for entry in since(database, before) if entry["object_type"] == "active_community"]
+    assert {entry["community_id"] for entry in found} == {"00000000-0000-0000-0000-000000000000"}
+    assert Counter(entry["action"] for entry in found) == {
+        # Two have chosen for the first time, another one then, and the platform has for one of them.
+        "active_community.created": 2,
+        "active_community.updated": 3,
+        "active_community.deleted": 2,
+    }
+    assert {entry["object_key"] for entry in found} == {None}
+
+
+def test_who_declines_is_not_named_and_who_revokes_is(database: Database, as_admin: Person) -> None:
+    newcomer = signed_in(database, cast.NEWCOMER)
+    before = entries(database)
+
+    newcomer.sql("select public.decline_invitation(%s)", f'{{"id": "{cast.INVITATION}"}}')
+    ((again,),) = as_admin.sql(
+        "select public.invite_member(%s)", f'{{"email": "{cast.NEWCOMER.email}", "display_name": "Nora"}}'
+    )
+    # Whatever somebody sets by hand.
+    with as_admin.transaction() as connection:
+        connection.execute("select set_config('gym.declining', %s, true)", [str(again)])
+        connection.execute("delete from public.invitations where id = %s", [again])
+        connection.execute("update public.programs set title = 'Named' where id = %s", [cast.DRAFT])
+
+    found = [(e["action"], e["actor_id"], e["acting_as"]) for e in reversed(since(database, before))]
+    admin = (str(cast.ADMIN.id), "community_admin")
+    assert found == [
+        ("invitation.deleted", None, "end_user"),
+        ("invitation.created", *admin),
+        ("invitation.deleted", *admin),
+        ("program.updated", *admin),
+    ]
+
+
+def test_who_accepts_is_named(database: Database) -> None:
+    newcomer = signed_in(database, cast.NEWCOMER)
+    before = entries(database)
+
+    newcomer.sql("select public.accept_invitation(%s)", f'{{"id": "{cast.INVITATION}"}}')
+
+    assert {entry["actor_id"] for entry in since(database, before)} == {str(cast.NEWCOMER.id)}

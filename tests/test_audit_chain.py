@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from hypothesis import strategies as st
 
 from jobs.audit import AuditError, Finding, Head, SigningKey, seal, verify
 from jobs.audit import _seal as sealing
-from jobs.audit._heads import last_head, read_heads
+from jobs.audit._entries import ENTRY_TEXT
+from jobs.audit._heads import last_head, read_heads, store
 from local.audit_key import audit_key_file
 from tests import cast
 from tests.api import Api
@@ -396,6 +398,9 @@ def test_the_commands(database: Database, tmp_path: Path) -> None:
         (["verify", "--public-key", "nowhere.pem"], "The key cannot be read from nowhere.pem"),
         (["verify", "--public-key", "cli.py"], "no Ed25519 public key"),
         (["verify", "--head", "Makefile"], "Makefile, line 1: that is no head of an audit log"),
+        (["verify", "--head", "/nope"], "The heads cannot be read from /nope: No such file"),
+        (["verify", "--head", "sql"], "The heads cannot be read from sql: Is a directory"),
+        (["verify", "--head", sys.executable], "is no text, so it has no heads"),
     ],
 )
 def test_what_is_wrong_with_the_input_is_one_line(
@@ -423,3 +428,135 @@ def test_the_local_key_is_made_once_and_for_its_owner(tmp_path: Path) -> None:
 def test_a_key_that_cannot_be_used_is_told(wrong: str) -> None:
     with pytest.raises(AuditError):
         SigningKey.read(wrong)
+
+
+# Written by a superuser past the triggers before sealing, and what is made of it afterwards: prints alike, and is not.
+ALIKE = {
+    "a date before Christ": (
+        "update public.audit_entries set occurred_at = '0044-03-15 00:00:00+00' where id = {entry}",
+        "update public.audit_entries set occurred_at = '0044-03-15 00:00:00+00 BC' where id = {entry}",
+    ),
+    "no end of time": (
+        "update public.audit_entries set occurred_at = 'infinity' where id = {entry}",
+        "update public.audit_entries set occurred_at = '-infinity' where id = {entry}",
+    ),
+    "a null of JSON before": (
+        "update public.audit_entries set before = null where id = {entry}",
+        "update public.audit_entries set before = 'null' where id = {entry}",
+    ),
+    "a null of JSON after": (
+        "update public.audit_entries set before = 'null', after = null where id = {entry}",
+        "update public.audit_entries set before = null, after = 'null' where id = {entry}",
+    ),
+    "a null of JSON as the key": (
+        "update public.audit_entries set object_key = null where id = {entry}",
+        "update public.audit_entries set object_key = 'null' where id = {entry}",
+    ),
+}
+
+
+@pytest.mark.parametrize(("sealed_as", "changed_to"), ALIKE.values(), ids=ALIKE)
+def test_what_prints_alike_is_told_apart(database: Database, sealed_as: str, changed_to: str) -> None:
+    seal(database.dsn(), KEY)
+    entry = database.run(f"select {_ENTRY.format(alpha=ALPHA)}")[0][0]
+    tamper(database, "truncate private.audit_seals, private.audit_heads")
+    tamper(database, sealed_as.replace("{entry}", f"'{entry}'"))
+    seal(database.dsn(), KEY)
+    assert checked(database) == []
+
+    tamper(database, changed_to.replace("{entry}", f"'{entry}'"))
+
+    assert [finding.entry for finding in checked(database)] == [entry]
+
+
+# As it was hashed before the above: chains that there are stay valid.
+_TEXT_OF_BEFORE = """
+jsonb_build_array(
+    'audit entry 1', e.community_id, e.id, e.xid::text,
+    to_char(e.occurred_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    e.actor_id, e.acting_as, e.action, e.object_type, e.object_id, e.object_key, e.before, e.after, e.changed,
+    e.reason, e.request_id
+)::text
+"""
+
+
+def test_usual_entries_are_hashed_as_ever(database: Database) -> None:
+    differing = (
+        f"select e.* from public.audit_entries as e where {ENTRY_TEXT} is distinct from {_TEXT_OF_BEFORE}"
+    )
+
+    assert count(database, "public.audit_entries") > 100
+    assert database.run(differing) == []
+
+
+def test_functions_of_others_are_not_called(sealed: Database) -> None:
+    """Of two functions, Postgres takes the one for just these types; whoever may make one could lie with it."""
+    lie = """
+        create function public.to_char(at timestamp, how text) returns text language sql as 'select ''now''::text';
+        create function public.jsonb_build_array(text, uuid, uuid, text, text, uuid, text, text, text, uuid, jsonb,
+            jsonb, jsonb, text[], text, text) returns jsonb language sql as $$ select '[]'::jsonb $$;
+        create function public.max(bigint) returns bigint language sql as 'select 0::bigint';
+        alter role postgres set search_path = public, pg_catalog;
+    """
+    try:
+        sealed.run_as("supabase_admin", lie)
+        tamper(sealed, "update public.audit_entries set actor_id = community_id where id = {entry}")
+
+        (finding,) = checked(sealed)
+    finally:
+        sealed.run_as("supabase_admin", "alter role postgres reset search_path")
+
+    assert finding.sequence == 8
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("delete from private.audit_heads where community_id = '{alpha}' and restored", "is missing"),
+        (
+            "delete from private.audit_heads where community_id = '{alpha}' and restored; "
+            "update private.audit_heads set number = number",
+            "is missing",
+        ),
+    ],
+)
+def test_a_head_that_seals_nothing_is_missed_too(sealed: Database, what: str, said: str) -> None:
+    seal(sealed.dsn(), KEY, restored=True)
+    kept = head(sealed)
+    assert kept.restored
+    assert checked(sealed, kept=[kept]) == []
+
+    tamper(sealed, what)
+
+    assert checked(sealed) == [], "nothing inside the database can tell"
+    (finding,) = checked(sealed, kept=[kept])
+    assert finding.what == f"the kept head {kept.number} {said}"
+
+
+def test_a_head_that_was_signed_anew_for_another_time_is_found(sealed: Database) -> None:
+    seal(sealed.dsn(), KEY, restored=True)
+    kept = head(sealed)
+    earlier = KEY.sign(replace(kept, upto_xid=kept.upto_xid - 1))
+
+    tamper(sealed, "delete from private.audit_heads where community_id = '{alpha}' and restored")
+    with sealed.connect() as connection:
+        store(connection, earlier, [])
+
+    assert checked(sealed) == []
+    (finding,) = checked(sealed, kept=[kept])
+    assert finding.what == f"head {kept.number} is another one than the kept one"
+
+
+def test_verify_says_what_is_not_sealed_yet(database: Database, tmp_path: Path) -> None:
+    entries = count(database, "public.audit_entries")
+
+    none = run(database, tmp_path, "verify")
+    seal(database.dsn(), KEY)
+    all_of_them = run(database, tmp_path, "verify")
+    database.run(RENAME, cast.DRAFT)
+    but_one = run(database, tmp_path, "verify")
+
+    assert f"{entries:,} entries are not sealed yet" in none.stderr
+    assert "not sealed" not in all_of_them.stderr
+    assert "1 entry is not sealed yet" in but_one.stderr
+    assert {none.returncode, all_of_them.returncode, but_one.returncode} == {0}

@@ -61,6 +61,7 @@ REVIEWED = {
         "restore_course(jsonb)",
         "delete_course(jsonb)",
         "discard_course_version(jsonb)",
+        "private.touch_program(uuid)",  # asks whether an admin does, and writes a time, in their community only
         # Each asks first whether the caller may see this person's progress.
         "private.course_progress(jsonb)",
         "private.courses_of_progress(program_progress)",
@@ -71,6 +72,11 @@ REVIEWED = {
         "record_progress(jsonb)",
         "override_completion(jsonb)",
         "reset_progress(jsonb)",
+        # Each looks at the caller's own sessions only: nobody has a grant to write them.
+        "start_session(jsonb)",
+        "heartbeat_session(jsonb)",
+        "end_session(jsonb)",
+        "private.engagement(learning_sessions)",  # asks first whether the caller may see this person's progress
         "private.viewer_invitations()",  # to the caller's own confirmed address
         "accept_invitation(jsonb)",  # to the caller's own confirmed address, as the next one
         "decline_invitation(jsonb)",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.oulad_folders import write_folder
 from tests.servers import ROOT
 
 pytestmark = pytest.mark.any_postgres
@@ -52,6 +53,19 @@ def test_a_taken_port_is_named_with_the_setting_that_changes_it(tmp_path: Path) 
     assert ended.returncode == 1
     assert "Set PORT or HOST" in ended.stderr
     assert not (tmp_path / "data").exists()
+
+
+def test_an_import_takes_submissions_only_when_it_is_told_to(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "in", courses=["ZZ9,2013B,240"])
+    (folder / "studentAssessment.csv").unlink()
+    nowhere = "postgresql://postgres@127.0.0.1:1/postgres"
+
+    without = run("import-oulad", str(folder), ADMIN_DATABASE_URL=nowhere)
+    with_them = run("import-oulad", str(folder), "--with-progress", ADMIN_DATABASE_URL=nowhere)
+
+    assert "The database cannot be used" in without.stderr
+    assert "studentAssessment.csv is missing." in with_them.stderr
+    assert (without.returncode, with_them.returncode) == (1, 1)
 
 
 def test_the_printed_schema_is_the_committed_one() -> None:

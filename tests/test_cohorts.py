@@ -126,9 +126,9 @@ async def test_a_cohort_is_created_shown_with_its_program_and_deleted(
         ({"name": "July"}, "CONFLICT", "name"),
         ({"programId": cast.OTHER_PUBLISHED}, "NOT_FOUND", None),
         ({"programId": uuid4()}, "NOT_FOUND", None),
-        ({"startsAt": LATER, "dueAt": SOON}, "BAD_USER_INPUT", None),
-        ({"startsAt": LATER, "expiresAt": SOON}, "BAD_USER_INPUT", None),
-        ({"dueAt": LATER, "expiresAt": SOON}, "BAD_USER_INPUT", None),
+        ({"startsAt": LATER, "dueAt": SOON}, "BAD_USER_INPUT", "startsAt"),
+        ({"startsAt": LATER, "expiresAt": SOON}, "BAD_USER_INPUT", "startsAt"),
+        ({"dueAt": LATER, "expiresAt": SOON}, "BAD_USER_INPUT", "dueAt"),
         ({"startsAt": "0001-01-01T00:00:00Z"}, "BAD_USER_INPUT", "startsAt"),
         ({"dueAt": "0001-01-01T00:00:00Z"}, "BAD_USER_INPUT", "dueAt"),
         ({"expiresAt": "9999-12-31T23:00:00Z"}, "BAD_USER_INPUT", "expiresAt"),
@@ -266,3 +266,46 @@ async def test_who_changes_cohorts_takes_the_new_dates_but_keeps_their_own(
     assert dates_of(follows) == (None, LATER, LATER)
     assert dates_of(has_own) == (None, "2089-01-01T00:00:00.000000Z", LATER)
     assert (outside["cohort"], dates_of(outside)) == (None, (None, LATER, LATER))
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"startsAt": LATER, "dueAt": SOON}, "startsAt"),
+        ({"dueAt": LATER, "expiresAt": SOON}, "dueAt"),
+    ],
+)
+async def test_of_dates_out_of_order_the_first_is_named(
+    api: Api, as_admin: Person, given: dict[str, Any], field: str
+) -> None:
+    await cohort_with(api, as_admin, dueAt=SOON)
+    created = await api.ask(as_admin, CREATE, input={"programId": cast.OPEN_TO_ALL, "name": "New", **given})
+    updated = await api.ask(as_admin, UPDATE, input={"id": cast.OPEN_COHORT, "startsAt": LATER})
+
+    assert (created.code, created.field) == ("BAD_USER_INPUT", field)
+    assert (updated.code, updated.field) == ("BAD_USER_INPUT", "startsAt")
+
+
+async def test_dates_that_do_not_go_with_those_of_the_cohort_say_so(api: Api, as_admin: Person) -> None:
+    await cohort_with(api, as_admin, startsAt=SOON, expiresAt=LATER)
+    person = {"programId": cast.OPEN_TO_ALL, "userId": cast.LEARNER.id}
+
+    enrolled = await api.ask(as_admin, ENROLL, input={**person, "cohortId": cast.OPEN_COHORT, "dueAt": LAST})
+    own = (await api.ask(as_admin, ENROLL, input={**person, "dueAt": LAST})).data["enroll"]["enrollment"]
+    moved = await api.ask(as_admin, CHANGE, input={"id": own["id"], "cohortId": cast.OPEN_COHORT})
+
+    for reply in (enrolled, moved):
+        assert (reply.code, reply.field) == ("BAD_USER_INPUT", "dueAt")
+        assert reply.error["message"].startswith("Together with the dates of the cohort")
+
+
+async def test_an_archived_program_gets_no_cohort(api: Api, as_admin: Person) -> None:
+    new = {"programId": cast.ARCHIVED, "name": "Too late"}
+
+    reply = await api.ask(as_admin, CREATE, input=new)
+    by_rest = refusal(
+        as_admin, "insert into public.cohorts (program_id, name) values (%s, 'Too late')", cast.ARCHIVED
+    )
+
+    assert (reply.code, by_rest) == ("FAILED_PRECONDITION", "PT412")
+    assert "Restore it" in reply.error["message"]

@@ -268,9 +268,11 @@ async def test_elsewhere_is_like_nowhere(
 
     reply = await api.ask(request.getfixturevalue(f"as_{who}"), SWITCH, input={"communityId": wanted})
 
+    # Super admins need no membership.
+    where = "." if who == "super_admin" else " in which you are an active member."
     assert (reply.code, reply.error["message"]) == (
         "NOT_FOUND",
-        "There is no community with this id in which you are an active member.",
+        f"There is no community with this id{where}",
     )
     assert database.run("select * from private.active_communities") == before
 
@@ -283,3 +285,44 @@ async def test_with_the_next_token_one_acts_in_the_other_community(
     assert before[0] == still[0] == "Alpha"
     assert before == still
     assert after == ("Beta", {str(cast.OTHER_PUBLISHED)})
+
+
+TOUCHED = {
+    "communities": "name",
+    "memberships": "display_name",
+    "courses": "title",
+    "programs": "title",
+    "program_enrollments": "due_at",
+    "cohorts": "name",
+}
+
+
+@pytest.mark.parametrize(("table", "column"), TOUCHED.items())
+def test_an_update_that_changes_nothing_leaves_the_time_of_the_last_change(
+    database: Database, table: str, column: str
+) -> None:
+    other = "now() + interval '9 days'" if column == "due_at" else f"{column} || '!'"
+    times = (
+        f"select updated_at from public.{table} where status not in ('completed', 'withdrawn', 'archived')"
+    )
+    if table in ("communities", "cohorts"):
+        times = f"select updated_at from public.{table}"
+    before = database.run(times)
+
+    database.run(f"update public.{table} set {column} = {column}")
+    same = database.run(times)
+    database.run(
+        f"update public.{table} set {column} = {other} where {times.partition(' where ')[2] or 'true'}"
+    )
+
+    assert same == before != []
+    assert not set(before) & set(database.run(times))
+
+
+def test_every_time_of_the_last_change_is_kept_so(database: Database) -> None:
+    columns = database.run(
+        "select table_name::text from information_schema.columns where column_name = 'updated_at' "
+        "and table_schema = 'public' and table_name not like '%_progress'"
+    )
+
+    assert {name for (name,) in columns} == set(TOUCHED)

@@ -1,6 +1,7 @@
 """The demo: loaded once, with somebody of each kind to sign in as, from a sample that names its source."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import bcrypt
@@ -11,11 +12,14 @@ from jobs.oulad import import_oulad
 from local.demo import DEMO_PASSWORD, SAMPLE, SIGN_INS, load_demo
 from tests.databases import Database, cloned
 from tests.oulad_folders import WHOLE, read
+from tests.oulad_submissions import expected_percents, stored_percents
 from tests.people import Person
+
+IMPORT = partial(import_oulad, with_progress=True)
 
 
 def load(database: Database) -> bool:
-    return load_demo(database.dsn(), database.dsn("supabase_auth_admin"), import_oulad)
+    return load_demo(database.dsn(), database.dsn("supabase_auth_admin"), IMPORT)
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +59,29 @@ def _learners(module: str) -> tuple[int, int]:
 
 def test_the_learner_sees_one_program_and_their_own_enrolment(demo: Database) -> None:
     assert counts(signed_in(demo, "learner@demo.test")) == (1, 1, 1)
+
+
+def test_the_learner_is_in_the_middle_of_it(demo: Database) -> None:
+    learner = signed_in(demo, "learner@demo.test")
+
+    ((course, done, total, status, percent),) = learner.sql(
+        """
+        select c.title, p.done_required, p.total_required, o.status, o.percent
+        from public.course_progress as p
+        join public.courses as c on c.community_id = p.community_id and c.id = p.course_id
+        cross join public.program_progress as o
+        """
+    )
+    assert (course, done, total, status) == ("BBB 2013J", 2, 11, "in_progress")
+    assert 0 < percent < 100
+    ((scores, halves),) = learner.sql(
+        "select count(score), count(*) filter (where value = 0.5) from public.block_completions"
+    )
+    assert (scores, halves) == (2, 1)
+
+
+def test_the_others_are_as_far_as_their_submissions(demo: Database) -> None:
+    assert stored_percents(demo, SAMPLE) == expected_percents(SAMPLE)
 
 
 def test_the_admin_sees_everybody_and_programs_of_every_status(demo: Database) -> None:
@@ -97,7 +124,7 @@ def test_it_is_loaded_once(demo: Database) -> None:
 def test_a_load_that_was_ended_in_the_import_is_completed(database: Database, imported: bool) -> None:
     def import_and_end(dsn: str, folder: Path) -> None:
         if imported:
-            import_oulad(dsn, folder)
+            IMPORT(dsn, folder)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -141,3 +168,17 @@ def test_the_sample_is_a_part_of_the_whole(file: str) -> None:
     whole = {tuple(row[column] for column in columns) for row in read(WHOLE, file)}
 
     assert {tuple(row.values()) for row in sample} <= whole
+
+
+def test_an_invitation_can_be_tried_without_signing_up(database: Database) -> None:
+    """As the README says."""
+    assert load(database)
+    admin, learner = signed_in(database, "other-admin@demo.test"), signed_in(database, "learner@demo.test")
+
+    admin.sql(
+        "select public.invite_member(%s)", Jsonb({"email": "learner@demo.test", "display_name": "Learner"})
+    )
+    ((invitation,),) = learner.sql("select id from private.viewer_invitations()")
+    learner.sql("select public.accept_invitation(%s)", Jsonb({"id": str(invitation)}))
+
+    assert len(learner.sql("select from private.viewer_memberships()")) == 2

@@ -123,7 +123,7 @@ async def test_the_first_due_date_is_kept(api: Api, as_admin: Person) -> None:
 @pytest.mark.parametrize(
     ("given", "code", "field"),
     [
-        ({"dueAt": LATER, "expiresAt": SOON}, "BAD_USER_INPUT", None),
+        ({"dueAt": LATER, "expiresAt": SOON}, "BAD_USER_INPUT", "dueAt"),
         ({"expiresAt": PAST}, "BAD_USER_INPUT", "expiresAt"),
         ({"startsAt": SOON}, "FAILED_PRECONDITION", None),
         ({"startsAt": PAST}, "FAILED_PRECONDITION", None),
@@ -278,11 +278,11 @@ def test_the_clock_ends_and_begins_in_all_communities_so_many_at_a_time(database
         database.run(begin, community, program, person.id, status, rest)
 
     counts = [
-        database.run_as("gym_worker", "select private.advance_enrollments(%s)", most)[0][0]
-        for most in (0, 2, 2, 2)
+        database.run_as("gym_worker", "select private.advance_enrollments(%s, %s)", community, most)[0][0]
+        for community, most in ((ALPHA, 0), (ALPHA, 2), (ALPHA, 2), (ALPHA, 2), (cast.BETA, 2))
     ]
 
-    assert counts == [0, 2, 2, 0]
+    assert counts == [0, 2, 1, 0, 1]
     states = "select distinct user_id, status from public.program_enrollments where starts_at < now()"
     assert set(database.run(states)) == {
         (cast.LEARNER.id, "expired"),
@@ -301,8 +301,8 @@ def test_the_clock_goes_past_what_somebody_is_changing(database: Database) -> No
         connection.execute(
             "select from public.program_enrollments where id = %s for update", (cast.ENROLLMENT,)
         )
-        first = database.run_as("gym_worker", "select private.advance_enrollments(10)")
-    second = database.run_as("gym_worker", "select private.advance_enrollments(10)")
+        first = database.run_as("gym_worker", "select private.advance_enrollments(%s, 10)", ALPHA)
+    second = database.run_as("gym_worker", "select private.advance_enrollments(%s, 10)", ALPHA)
 
     assert (first, second) == ([(1,)], [(1,)])
 
@@ -347,3 +347,70 @@ def test_servers_are_held_to_the_rules_too(database: Database) -> None:
         back = "update public.program_enrollments set status = 'pending' where id = %s"
         with pytest.raises(psycopg.Error, match="cannot go from paused to pending"):
             connection.execute(back, (cast.ENROLLMENT,))
+
+
+LAPSED = f"update public.program_enrollments set expires_at = '{PAST}' where id = '{cast.ENROLLMENT}'"
+
+
+@pytest.mark.parametrize("status", ["PAUSED", "COMPLETED"])
+async def test_what_has_lapsed_is_not_changed_before_it_has_a_later_expiry(
+    api: Api, as_admin: Person, database: Database, status: str
+) -> None:
+    database.run(LAPSED)
+
+    refused = await update(api, as_admin, status=status, reason="Late")
+    extended = await update(api, as_admin, status=status, expiresAt=LAST, reason="Late")
+
+    assert (refused.code, refused.error["message"]) == (
+        *("FAILED_PRECONDITION", "The expiry of this enrolment has passed. Give it a later expiresAt first."),
+    )
+    assert extended.data["updateEnrollment"]["enrollment"]["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"startsAt": LATER, "dueAt": SOON}, "startsAt"),
+        ({"startsAt": SOON, "dueAt": LAST, "expiresAt": LATER}, "dueAt"),
+        ({"startsAt": LATER, "expiresAt": SOON}, "startsAt"),
+    ],
+)
+async def test_of_dates_out_of_order_the_first_is_named(
+    api: Api, as_admin: Person, given: dict[str, Any], field: str
+) -> None:
+    reply = await api.ask(
+        as_admin, ENROLL, input={"programId": cast.OPEN_TO_ALL, "userId": cast.PEER.id, **given}
+    )
+
+    assert (reply.code, reply.field) == ("BAD_USER_INPUT", field)
+
+
+@pytest.mark.parametrize("field", ["dueAt", "expiresAt"])
+async def test_of_dates_out_of_order_the_one_that_was_given_is_named(
+    api: Api, as_admin: Person, field: str
+) -> None:
+    others = {"dueAt": ("expiresAt", LATER, LAST), "expiresAt": ("dueAt", LATER, SOON)}
+    other, there, wrong = others[field]
+    await update(api, as_admin, dueAt=None, expiresAt=None)
+    await update(api, as_admin, **{other: there})
+
+    reply = await update(api, as_admin, **{field: wrong})
+
+    assert (reply.code, reply.field) == ("BAD_USER_INPUT", field)
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"dueAt": SOON}, "dueAt"),
+        ({"expiresAt": SOON, "startsAt": SOON}, "startsAt"),
+        ({"cohortId": cast.OPEN_COHORT}, "cohortId"),
+    ],
+)
+async def test_a_learner_is_told_what_is_for_admins_to_set(
+    api: Api, as_learner: Person, given: dict[str, Any], field: str
+) -> None:
+    reply = await api.ask(as_learner, ENROLL, input={"programId": cast.OPEN_TO_ALL, **given})
+
+    assert (reply.code, reply.field) == ("FORBIDDEN", field)
+    assert reply.error["message"].startswith(f"{field} is for admins of the community to set.")

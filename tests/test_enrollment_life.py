@@ -272,7 +272,8 @@ class Life(RuleBasedStateMachine):
         self.connection.execute("set local session_replication_role = origin")
         for _ in range(runs):
             put_on(self.connection, "gym_worker", "")
-            (moved,) = self.connection.execute("select private.advance_enrollments(100)").fetchone() or ()
+            clock = "select private.advance_enrollments(%s, 100)"
+            (moved,) = self.connection.execute(clock, [cast.ALPHA]).fetchone() or ()
             assert moved == self.model.advance()
 
     @invariant()
@@ -357,4 +358,4 @@ def test_only_the_worker_turns_the_clock(shared_database: Database) -> None:
         with shared_database.connect("supabase_admin") as connection:
             put_on(connection, role, "")
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                connection.execute("select private.advance_enrollments(1)")
+                connection.execute("select private.advance_enrollments(%s, 1)", [cast.ALPHA])

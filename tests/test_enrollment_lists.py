@@ -98,7 +98,7 @@ async def test_one_person_has_one_result(api: Api, as_admin: Person, as_learner:
         ({"cohortId": cast.COHORT}, "NOT_FOUND", "cohortId"),
         ({"cohortId": cast.OTHER_COHORT}, "NOT_FOUND", "cohortId"),
         ({"expiresAt": "2020-01-01T00:00:00Z"}, "BAD_USER_INPUT", "expiresAt"),
-        ({"startsAt": "2090-01-01T00:00:00Z", "dueAt": "2080-01-01T00:00:00Z"}, "BAD_USER_INPUT", None),
+        ({"startsAt": "2090-01-01T00:00:00Z", "dueAt": "2080-01-01T00:00:00Z"}, "BAD_USER_INPUT", "startsAt"),
     ],
 )
 async def test_what_is_wrong_for_all_is_an_error(

@@ -240,3 +240,33 @@ async def test_a_crowd_is_moved_in_parts(api: Api, as_admin: Person, database: D
     parts = [(await move(api, as_admin)).data["moveEnrollments"] for _ in range(3)]
 
     assert [(part["moved"], part["remaining"]) for part in parts] == [(5_000, 8), (8, 0), (0, 0)]
+
+
+@pytest.mark.usefixtures("changed")
+async def test_why_enrolments_were_moved_is_in_the_audit_log_and_with_nothing_else(
+    api: Api, as_admin: Person, database: Database
+) -> None:
+    document = MOVE.replace("mutation (", "mutation ($title: UpdateProgramInput!, ").removesuffix("}") + (
+        "updateProgram(input: $title) { program { id } } }"
+    )
+    given = {"programId": cast.PUBLISHED, "fromVersion": 1, "mode": "CARRY_OVER", "reason": "New law"}
+
+    reply = await api.ask(as_admin, document, input=given, title={"id": cast.PUBLISHED, "title": "New"})
+
+    written = database.run(
+        "select object_type, reason, count(*)::integer from public.audit_entries "
+        "where xid = (select max(xid) from public.audit_entries) group by 1, 2 order by 1"
+    )
+    assert reply.data["moveEnrollments"]["moved"] == 3
+    assert written == [
+        ("enrollment_move", "New law", 3),
+        ("program", None, 1),
+        ("program_enrollment", "New law", 3),
+    ]
+
+
+@pytest.mark.usefixtures("changed")
+async def test_a_version_that_there_is_only_one_of_is_named(api: Api, as_admin: Person) -> None:
+    reply = await move(api, as_admin, toVersion=1)
+
+    assert reply.error["message"] == "Enrolments go forward only, from version 1 to version 2."

@@ -68,7 +68,7 @@ def test_nobody_moves_an_enrolment_to_another_person_or_program(database: Databa
 @pytest.mark.parametrize(
     ("program", "person", "reason"),
     [
-        (cast.DRAFT, cast.PEER, "The program is draft"),
+        (cast.DRAFT, cast.PEER, "The program is a draft"),
         (cast.ARCHIVED, cast.PEER, "The program is archived"),
         (cast.OPEN_TO_ALL, cast.SUSPENDED, "This membership is suspended"),
         (cast.OPEN_TO_ALL, cast.OTHER_PEER, "not a member of your community"),

@@ -2,12 +2,15 @@
 
 import re
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
-from resolvers.errors import CONSTRAINTS, RAISED, SQLSTATES, Code, Refusal, face_of
+from resolvers.errors import CONSTRAINTS, LONGEST_MESSAGE, RAISED, SQLSTATES, Code, Refusal, face_of
+from tests import cast
+from tests.api import Api
 from tests.databases import Database
+from tests.people import Person
 
 DOCUMENT = (Path(__file__).parent.parent / "docs" / "errors.md").read_text()
 SQL = "".join(path.read_text() for path in (Path(__file__).parent.parent / "sql").glob("*.sql"))
@@ -81,6 +84,14 @@ UNREACHABLE = {
             )
         )
         and name not in CONSTRAINTS
+    },
+    "sessions, which functions write that look at everything first": {
+        name
+        for name in [*re.findall(r"constraint (\w+)", SQL), "learning_sessions_one_open"]
+        if name.startswith("learning_sessions_")
+    },
+    "what only the worker writes": {
+        name for name in re.findall(r"constraint (\w+)", SQL) if name.startswith("job_runs_")
     },
     "what a version asks for, which is written from its checked criteria": {
         name for name in re.findall(r"constraint (\w+)", SQL) if name.startswith("program_requirements_")
@@ -170,3 +181,75 @@ def test_a_missing_right_means_sign_in_first_to_those_who_have_not() -> None:
 
     assert face_of(refusal, signed_in=False).code == "UNAUTHENTICATED"
     assert face_of(refusal, signed_in=True).code == "FORBIDDEN"
+
+
+CREATE = "mutation ($input: CreateProgramInput!) { createProgram(input: $input) { program { id } } }"
+ASSIGN = "mutation ($i: AssignCoursesInput!) { assignCourses(input: $i) { program { id } } }"
+PROGRAM = "query ($id: UUID!) { program(id: $id) { id } }"
+STATES = "query ($s: [ProgramStatus!]) { programs(filter: {status: $s}) { totalCount } }"
+
+
+@pytest.mark.parametrize(
+    ("document", "variables", "field", "words"),
+    [
+        (CREATE, {}, "input", "to be provided"),
+        (CREATE, {"input": None}, "input", "not to be null."),
+        (CREATE, {"input": {}}, "title", "found: {}."),
+        (CREATE, {"input": {"title": None}}, "title", "not to be null."),
+        (CREATE, {"input": "x"}, "input", 'found: "x".'),
+        (
+            CREATE,
+            {"input": {"a": None, "b": True, "title": "x"}},
+            "input",
+            '{"a": null, "b": true, "title": "x"}',
+        ),
+        (CREATE, {"input": {"title": {"a": {"b": {"c": {}}}}}}, "title", '{"a": {"b": "…"}}'),
+        (PROGRAM, {}, "id", "to be provided"),
+        (PROGRAM, {"id": {"userId": None}}, "id", 'found: {"userId": null}.'),
+        (CREATE, {"input": {"title": ["\ud800 é"]}}, "title", 'value: ["\\ud800 é"]'),
+        (CREATE, {"input": {"title": "x", "half \ud800": 1}}, "input", "'half \\ud800'"),
+        (STATES, {"s": ["DRAFT", None]}, "s.1", "not to be null."),
+        (
+            ASSIGN,
+            {"i": {"programId": cast.DRAFT, "courses": [{"courseId": cast.COURSE}, {"required": True}]}},
+            *("courses.1.courseId", 'found: {"required": true}.'),
+        ),
+        ("mutation { createProgram(input: {}) { program { id } } }", {}, "title", "required field 'title'"),
+        (
+            "mutation { createProgram(input: {title: null}) { program { id } } }",
+            {},
+            "title",
+            "not to be null.",
+        ),
+        ("mutation { createProgram { program { id } } }", {}, "input", "is required"),
+        (
+            f'mutation {{ assignCourses(input: {{programId: "{cast.DRAFT}", courses: [{{required: true}}]}}) '
+            "{ program { id } } }",
+            *({}, "courses.0.courseId", "found: { required: true }."),
+        ),
+        ('{ programs(first: "x") { totalCount } }', {}, "first", 'value: "x"'),
+        (
+            "mutation ($t: String) { createProgram(input: {title: $t}) { program { id } } }",
+            *({}, "t", "in position expecting"),
+        ),
+        ("{ programs { nope } }", {}, None, "nope"),
+    ],
+)
+async def test_what_is_wrong_with_the_input_has_its_place_and_no_python(
+    api: Api, as_admin: Person, document: str, variables: dict[str, Any], field: str | None, words: str
+) -> None:
+    reply = await api.ask(as_admin, document, **variables)
+
+    error = reply.json["errors"][0]
+    assert (error["extensions"]["code"], error["extensions"].get("field")) == ("BAD_USER_INPUT", field)
+    assert words in error["message"]
+    assert not re.search("None|True|False|'userId'", error["message"])
+
+
+async def test_values_of_any_length_make_no_long_message(api: Api, as_admin: Person) -> None:
+    many = {str(n): [None] * 99 for n in range(99)}
+
+    reply = await api.ask(as_admin, CREATE, input={"title": "x", "more": many})
+
+    assert all(len(error["message"]) <= LONGEST_MESSAGE for error in reply.json["errors"])
+    assert "None" not in str(reply.json["errors"][0])

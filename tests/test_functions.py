@@ -137,11 +137,24 @@ async def test_json_may_stand_in_the_document(api: Api, as_learner: Person) -> N
     }
 
 
-@pytest.mark.parametrize("value", ["a\x00b", {"a\x00": 1}, ["\\u0000 \x00"], "\ud800"])
-async def test_json_that_postgres_cannot_hold_is_refused(api: Api, as_learner: Person, value: Any) -> None:
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        ("a\x00b", ""),
+        ({"a\x00": 1}, ""),
+        (["\\u0000 \x00"], ".0"),
+        ({"blocks": [{"title": "x"}, {"title": "\x00"}]}, ".blocks.1.title"),
+        ({"x" * 99: ["\x00"]}, f".{'x' * 60}.0"),
+        ("\ud800", ""),
+    ],
+)
+async def test_json_that_postgres_cannot_hold_is_refused(
+    api: Api, as_learner: Person, value: Any, place: str
+) -> None:
     reply = await api.ask(as_learner, "query ($v: JSON) { echo(camelCase: $v) }", v=value)
 
-    assert (reply.code, reply.field) == ("BAD_USER_INPUT", "camelCase")
+    assert (reply.code, reply.field) == ("BAD_USER_INPUT", f"camelCase{place}")
+    assert reply.error["message"].startswith(f"camelCase{place} ")
 
 
 async def test_what_only_looks_like_a_nul_is_no_nul(api: Api, as_learner: Person) -> None:

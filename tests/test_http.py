@@ -351,7 +351,7 @@ async def test_a_body_may_have_the_largest_size_and_no_more(
 
     assert response.status_code == 413
     assert code_of(response) == "LIMIT_EXCEEDED"
-    assert str(MAX_BODY_BYTES) in error_of(response)["message"]
+    assert f"{MAX_BODY_BYTES} bytes (MAX_BODY_BYTES)" in error_of(response)["message"]
     assert len(engine.asked) == 1
 
 

@@ -165,7 +165,7 @@ async def test_who_is_there_is_not_invited(
         ({"displayName": " \u200b"}, "displayName"),
         ({"displayName": "x" * 201}, "displayName"),
         ({"role": "SUPER_ADMIN"}, "role"),
-        ({"expiresAt": "2099-01-01T00:00:00Z"}, None),
+        ({"expiresAt": "2099-01-01T00:00:00Z"}, "input"),
     ],
 )
 async def test_a_bad_invitation_is_refused_and_the_field_named(

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 # Who may import whom, besides themselves and `settings`.
 MAY_IMPORT = {
     "cli": {"app", "schema", "resolvers", "local", "jobs"},
-    "app": {"schema", "resolvers", "local"},
+    "app": {"schema", "resolvers", "local", "jobs"},
     "schema": {"resolvers"},
     "resolvers": set(),
     "jobs": {"resolvers"},

@@ -146,9 +146,9 @@ async def test_what_a_state_does_not_allow_is_refused(
         ("suspendMember", {"reason": " \u200b"}, "reason"),
         ("suspendMember", {"reason": "x" * 501}, "reason"),
         ("suspendMember", {"reason": None}, "reason"),
-        ("suspendMember", {}, None),
+        ("suspendMember", {}, "reason"),
         ("changeMemberRole", {"role": "SUPER_ADMIN"}, "role"),
-        ("changeMemberRole", {"role": "END_USER", "status": "LEFT"}, None),
+        ("changeMemberRole", {"role": "END_USER", "status": "LEFT"}, "input"),
         ("removeMember", {"id": cast.PEER.id}, "id"),  # beside userId
     ],
 )
@@ -246,3 +246,28 @@ async def test_who_is_suspended_reads_why_and_sees_nothing_else(api: Api, as_adm
 
     assert data["viewer"]["memberships"] == [{"status": "SUSPENDED", "suspensionReason": "Spam"}]
     assert (data["members"]["totalCount"], data["programs"]["totalCount"]) == (0, 0)
+
+
+async def test_why_somebody_was_suspended_is_in_the_audit_log_and_with_nothing_else(
+    api: Api, as_admin: Person, database: Database
+) -> None:
+    await act(api, as_admin, "suspendMember", {"userId": cast.PEER.id, "reason": "Spam"})
+    await api.ask(
+        as_admin,
+        f"""mutation {{
+            a: suspendMember(input: {{userId: "{cast.TRAVELLER.id}", reason: "Again"}}) {{ {MEMBER} }}
+            b: reinstateMember(input: {{userId: "{cast.PEER.id}"}}) {{ {MEMBER} }} }}""",
+    )
+    too_long = await act(api, as_admin, "suspendMember", {"userId": cast.PEER.id, "reason": "x" * 2000})
+
+    written = database.run(
+        "select action, reason from public.audit_entries where object_type = 'membership' and reason is not null "
+        "or action = 'membership.active' order by occurred_at"
+    )
+    assert written == [
+        ("membership.suspended", "Spam"),
+        ("membership.suspended", "Again"),
+        ("membership.active", None),
+    ]
+    assert (too_long.code, too_long.field) == ("BAD_USER_INPUT", "reason")
+    assert "500" in too_long.error["message"]

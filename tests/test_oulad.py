@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from jobs.oulad import import_oulad
 from local.demo import SAMPLE
 from tests.databases import Database
@@ -130,13 +132,62 @@ def test_a_course_is_a_tree_in_reading_order(database: Database, tmp_path: Path)
         (2, "Assessments", "tma", "TMA 11", 7.5, True, "completable"),
         (3, "Assessments", "tma", "TMA 13", 12.5, True, "completable"),
         (4, "Assessments", "cma", "CMA 14", 1, False, "completable"),
-        (5, "Assessments", "exam", "Exam 12", 100, True, "completable"),
+        (5, "Assessments", "exam", "Exam 12", 100, False, "completable"),
         (6, None, "section", "dual_pane_x", 1, False, "aggregator"),
         (7, "dual_pane_x", "dual_pane_x", "Dual-Pane x 9", 1, False, "completable"),
         (8, None, "section", "url", 1, False, "aggregator"),
         (9, "url", "url", "url 7", 1, False, "completable"),
         (10, "url", "url", "url 8", 1, False, "completable"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("assessments", "required"),
+    [
+        # Exams are sat elsewhere, and weighed apart.
+        (("11,TMA,9,40", "12,CMA,9,60", "13,Exam,,100"), {"TMA 11": 40, "CMA 12": 60}),
+        (("11,TMA,9,100", "12,CMA,9,0", "13,Exam,,100"), {"TMA 11": 100}),
+        # Not a course that nobody has done anything of, whatever they do.
+        (("11,TMA,9,0", "12,CMA,9,0", "13,Exam,,100"), {"TMA 11": 1, "CMA 12": 1}),
+        (("13,Exam,,100",), {"Exam 13": 100}),
+    ],
+    ids=["weighted coursework", "some without a weight", "none with a weight", "only an exam"],
+)
+def test_a_course_asks_for_what_can_be_handed_in(
+    database: Database, tmp_path: Path, assessments: tuple[str, ...], required: dict[str, int]
+) -> None:
+    folder = write_folder(
+        tmp_path / "in",
+        courses=["ZZ9,2013J,268"],
+        assessments=[f"ZZ9,2013J,{line}" for line in assessments],
+        vle=["7,ZZ9,2013J,url,,"],
+    )
+
+    import_oulad(database.dsn(), folder)
+
+    rows = database.run(
+        """
+        select b.title, b.weight::float
+        from public.blocks as b
+        join public.communities as c on c.id = b.community_id and c.slug = 'oulad-zz9'
+        where b.required and b.completion_mode = 'completable'
+        """
+    )
+    assert dict(rows) == required
+
+
+def test_enrolments_begin_with_a_program_that_asks_for_something(database: Database, tmp_path: Path) -> None:
+    import_oulad(database.dsn(), write_folder(tmp_path / "in", **learners("2013B,1,0,", "2013B,2,0,9")))
+
+    rows = database.run(
+        """
+        select p.status, p.percent, count(*)
+        from public.program_progress as p
+        join public.communities as c on c.id = p.community_id and c.slug = 'oulad-zz9'
+        group by p.status, p.percent
+        """
+    )
+    assert rows == [("not_started", 0, 2)]
 
 
 def test_presentations_are_published_courses_of_one_program(database: Database, tmp_path: Path) -> None:

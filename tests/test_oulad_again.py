@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from jobs.oulad import ImportFailed, ImportTotals, import_oulad, run
+from jobs.oulad._console import _conclusion
 from local.demo import SAMPLE
 from tests.databases import Database, cloned
 from tests.oulad_folders import (
@@ -79,7 +80,7 @@ def test_a_larger_folder_adds_what_is_missing(database: Database, tmp_path: Path
     ]
     assert totals.created["program_enrollments"] == 1
     assert totals.created["blocks"] == 3
-    assert "courses that have grown and have a new version: 1" in totals.notes
+    assert "courses that have a new version, for they have grown or ask for other blocks: 1" in totals.notes
     assert titles(database, "2013B") == {
         1: ["url", "url 7"],
         2: ["page", "page 9", "url", "url 6", "url 7"],
@@ -127,6 +128,51 @@ def test_a_block_that_somebody_took_out_stays_out(database: Database, tmp_path: 
 
     assert snapshot(database) == before
     assert current_version(database, "2013B") == 2
+
+
+def test_courses_of_an_earlier_import_come_to_ask_for_what_they_would_now(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assessments = ["ZZ9,2013B,11,TMA,9,100", "ZZ9,2013B,12,Exam,,100"]
+    folder = write_folder(tmp_path / "in", **learners("2013B,1,0,") | {"assessments": assessments})
+    with monkeypatch.context() as earlier:
+        earlier.setattr("jobs.oulad._blocks.required_of", lambda some: {a.id for a in some if a.weight})
+        import_oulad(database.dsn(), folder)
+
+    totals = import_oulad(database.dsn(), folder)
+    assert "courses that have a new version, for they have grown or ask for other blocks: 1" in totals.notes
+    assert current_version(database, "2013B") == 2
+    assert required(database) == {1: ["Assessments", "Exam 12", "TMA 11"], 2: ["Assessments", "TMA 11"]}
+
+    # What stands in later versions may be somebody's decision.
+    database.run(
+        """
+        insert into public.course_versions (community_id, course_id, version)
+        select community_id, id, 3 from public.courses where title = 'ZZ9 2013B';
+        insert into public.blocks (
+            community_id, course_id, version, id, parent_id, kind, title, weight, required, completion_mode, position
+        )
+        select community_id, course_id, 3, id, parent_id, kind, title, weight, true, completion_mode, position
+        from public.blocks where version = 2 and course_id = (select id from public.courses where title = 'ZZ9 2013B');
+        update public.course_versions set published = true where not published and version = 3;
+        update public.courses set version = 3 where title = 'ZZ9 2013B'
+        """
+    )
+    assert not any(import_oulad(database.dsn(), folder).created.values())
+    assert current_version(database, "2013B") == 3
+
+
+def required(database: Database) -> dict[int, list[str]]:
+    """The titles of the blocks that ZZ9 2013B asks for, by version."""
+    rows = database.run(
+        """
+        select b.version, array_agg(b.title order by b.title)
+        from public.blocks as b join public.courses as c on c.community_id = b.community_id and c.id = b.course_id
+        where c.title = 'ZZ9 2013B' and b.required
+        group by b.version
+        """
+    )
+    return dict(rows)
 
 
 def titles(database: Database, presentation: str) -> dict[int, list[str]]:
@@ -292,3 +338,8 @@ def _end(course: dict[str, str]) -> datetime:
     year, half = int(course["code_presentation"][:4]), course["code_presentation"][4]
     begin = datetime(year, {"B": 2, "J": 10}[half], 1, tzinfo=UTC)
     return begin + timedelta(days=int(course["module_presentation_length"]))
+
+
+@pytest.mark.parametrize(("rows", "said"), [(0, "Nothing new"), (1, "1 new row."), (1200, "1,200 new rows.")])
+def test_what_was_imported_is_counted_in_words(rows: int, said: str) -> None:
+    assert said in _conclusion(ImportTotals({}, created={"programs": rows}))

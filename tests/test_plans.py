@@ -30,6 +30,8 @@ OWN_AMONG_ALL = {
     "invitations": "invitations",  # of which a learner sees none
     "cohorts": "cohorts",
     "blockCompletions": "block_completions",
+    "learningSessions": "learning_sessions",
+    "jobRuns": "job_runs",  # of which a learner sees none
 }
 # Nor is there an index for "those one belongs to, or all for super admins", and there are not many communities.
 COMMUNITIES = "communities"
@@ -53,6 +55,10 @@ COMPUTED = {
     "private.missing_requirements": 6,
     "private.next_block": 6,
     "private.blocks_of_progress": 6,
+    "private.session_ended_at": 0,
+    "private.engagement": 6,
+    "private.engagement_score": 0,
+    "private.engagement_components": 0,
 }
 # Who sees a program sees its courses: the program is looked up by its primary key for each of them.
 LOOKED_UP_BY_POLICIES = {"programs_pkey"}
@@ -111,6 +117,9 @@ MUTATIONS: Mapping[str, Any] = {
     },
     "overrideCompletion": {"userId": cast.LEARNER.id, "blockId": crowd.BEGUN_BLOCK, "reason": "By hand"},
     "resetProgress": {"userId": cast.LEARNER.id, "courseId": cast.COURSE, "reason": "Again"},
+    "startSession": {"contentId": crowd.BEGUN_BLOCK},
+    "heartbeatSession": {"id": crowd.OPEN_SESSION, "counter": 1, "visibleSeconds": 20},
+    "endSession": {"id": crowd.OPEN_SESSION},
 }
 # What somebody does may complete each program that they are in, and the learner is in 60 of four courses: their
 # enrolments are gone through, and in each one course is looked up.
@@ -129,6 +138,9 @@ CARRIED_OUT_BY = {
     "enroll": tuple(PEOPLE),
     "withdrawEnrollment": tuple(PEOPLE),
     "recordProgress": tuple(PEOPLE),
+    "startSession": ("learner", "admin"),
+    "heartbeatSession": ("learner",),
+    "endSession": ("learner",),
 }
 
 
@@ -236,6 +248,8 @@ def test_every_tenant_table_is_planned_for_a_large_community(crowded: Crowded) -
         ("more programs.enrollments with cohortId", "admin", "rows of program_enrollments"),
         ("enrollments with dueBefore", "admin", "rows of program_enrollments"),
         ("cohorts", "learner", "rows of cohorts"),
+        ("learningSessions", "learner", "rows of learning_sessions"),
+        ("learningSessions.engagement", "admin", "asks private.is_community_admin"),
         ("members.email", "admin", "asks private.is_community_admin"),
         ("programs.stats", "admin", "asks private.is_community_admin"),
         ("courses.versions.blockCount", "admin", "asks private.is_community_admin"),
@@ -296,6 +310,10 @@ BREAKAGES = {
     "no index leads to what is overdue": (
         "drop index public.program_enrollments_open_due_idx",
         *("how many enrollments with overdue True", "admin", "of program_enrollments"),
+    ),
+    "no index leads to a person's sessions": (
+        "drop index public.learning_sessions_user_idx",
+        *("learningSessions with userId", "admin", "of learning_sessions"),
     ),
     "no index leads to a cohort": (
         "drop index public.program_enrollments_cohort_idx",

@@ -90,7 +90,7 @@ def test_one_course_written_in_two_ways_is_one_course(as_admin: Person) -> None:
 
     outcome = attempt(as_admin, assign, Jsonb({"program_id": str(cast.DRAFT), "courses": courses}))
 
-    assert outcome == "PT400: A course can be in a program only once."
+    assert outcome == "PT400: A course can be in a program only once. Take this place out, or the one before."
 
 
 def test_a_community_is_deleted_whole(database: Database) -> None:

@@ -83,12 +83,19 @@ async def test_prerequisites_and_groups_are_shown_with_their_courses(api: Api, a
         ),
         ([course(ONE, cast.OTHER_COURSE)], {}, "BAD_USER_INPUT", "courses.0.prerequisites.0", "same list"),
         ([course(ONE), course(cast.OTHER_COURSE)], {}, "NOT_FOUND", "courses.1.courseId", "no course"),
-        ([course(ONE, group="\u200b")], {}, "BAD_USER_INPUT", "courses", "blank name"),
-        ([course(ONE, group="x" * 101)], {}, "BAD_USER_INPUT", "courses", "longer than 100"),
+        ([course(ONE, group="\u200b")], {}, "BAD_USER_INPUT", "courses.0.group", "is blank"),
+        (
+            [course(ONE), course(TWO, group="x" * 101)],
+            *({}, "BAD_USER_INPUT", "courses.1.group", "longer than 100"),
+        ),
+        (
+            [course(ONE), course(TWO), course(ONE), course(TWO)],
+            *({}, "BAD_USER_INPUT", "courses.2.courseId", "only once"),
+        ),
         (
             [course(ONE, group="A")],
             {"groups": [{"name": "A", "atLeast": 2}]},
-            *("BAD_USER_INPUT", "groups.0.atLeast", "1 courses"),
+            *("BAD_USER_INPUT", "groups.0.atLeast", "1 course and cannot ask for at least 2. Ask for 1."),
         ),
         (
             [course(ONE, group="A")],
@@ -171,7 +178,7 @@ async def test_a_published_program_takes_published_courses_only(api: Api, as_adm
     reply = await assign(api, as_admin, cast.PUBLISHED, course(THREE))
 
     assert reply.code == "FAILED_PRECONDITION"
-    assert '"Last steps" is draft' in reply.error["message"]
+    assert '"Last steps" is a draft' in reply.error["message"]
 
 
 async def test_of_two_admins_with_the_same_version_in_mind_one_is_told(
@@ -267,3 +274,15 @@ async def test_a_list_of_two_hundred_courses_is_assigned(
     )
 
     assert len(reply.data["assignCourses"]["program"]["courseAssignments"]) == 200
+
+
+async def test_a_draft_has_changed_when_its_courses_have(api: Api, as_admin: Person) -> None:
+    """Its version stays the same, so that this is what two admins notice each other by."""
+
+    async def assigned(*courses: dict[str, Any]) -> str:
+        reply = await assign(api, as_admin, cast.DRAFT, *courses)
+        return str(reply.data["assignCourses"]["program"]["updatedAt"])
+
+    times = [await assigned(course(ONE)), await assigned(course(ONE)), await assigned(course(TWO))]
+
+    assert times[0] == times[1] < times[2]

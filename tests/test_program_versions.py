@@ -1,11 +1,16 @@
 """Versions of programs: made by changes, kept by those who are enrolled, and never changed by anybody."""
 
 import asyncio
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from jobs.oulad import import_oulad
 from local.cluster import Cluster
@@ -13,6 +18,7 @@ from local.migrate import MIGRATIONS
 from tests import cast
 from tests.api import Api
 from tests.attempts import attempt, refusal
+from tests.course_documents import block
 from tests.databases import Database, fresh_database
 from tests.oulad_folders import write_folder
 from tests.oulad_learners import learners
@@ -101,7 +107,7 @@ async def test_a_program_is_published_when_its_courses_are(api: Api, as_admin: P
     published = await api.ask(as_admin, lifecycle("publishProgram"), id=cast.UNFINISHED)
 
     assert refused.code == "FAILED_PRECONDITION"
-    assert 'The course "Last steps" is draft. Publish it first' in refused.error["message"]
+    assert 'The course "Last steps" is a draft. Publish it first' in refused.error["message"]
     assert published.data["publishProgram"]["program"]["status"] == "PUBLISHED"
 
 
@@ -401,3 +407,120 @@ def test_what_was_there_before_versions_is_version_1(cluster: Cluster) -> None:
             connection.execute(
                 "delete from public.program_course_assignments where program_id = %s", (cast.PUBLISHED,)
             )
+
+
+WRITES = {
+    "versions": "insert into public.program_versions (program_id, version, completion_criteria) values (%s, 2, %s)",
+    "courses": "insert into public.program_course_assignments (program_id, course_id, sequence_order, group_name) "
+    f"values (%s, '{ONE}', 9, left(%s, 9))",
+    "groups": "insert into public.program_course_groups (program_id, name) values (%s, left(%s, 9))",
+    "prerequisites": "insert into public.program_course_prerequisites (program_id, course_id, prerequisite_id) "
+    f"select %s, '{ONE}', '{TWO}' where %s <> ''",
+}
+HUGE = json.dumps({"all": [{"any": [{"group": "x" * 90}] * 200}] * 13})
+
+
+@pytest.mark.parametrize("name", ["as_learner", "as_suspended", "as_visitor", "as_other_learner"])
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_who_is_no_admin_is_refused_before_anything_is_locked_or_looked_at(
+    database: Database, request: pytest.FixtureRequest, name: str, write: str
+) -> None:
+    person = request.getfixturevalue(name)
+    programs = (cast.DRAFT, cast.PUBLISHED, cast.ARCHIVED, cast.OTHER_PUBLISHED, uuid4())
+    with database.connect() as connection:
+        connection.execute("select from public.programs for update")
+
+        seen = {attempt(person, write, program, HUGE) for program in programs}
+
+    assert len(seen) == 1
+    assert seen.pop().startswith("PT403")
+
+
+async def test_huge_criteria_are_refused_at_a_glance(api: Api, as_admin: Person) -> None:
+    began = time.perf_counter()
+    seen = attempt(as_admin, WRITES["versions"], cast.PUBLISHED, HUGE)
+    reply = await assign(api, as_admin, cast.DRAFT, course(ONE), completionCriteria=json.loads(HUGE))
+
+    assert len(HUGE) > 240_000
+    assert seen.startswith("PT400: The criteria are longer than 32 KiB.")
+    assert (reply.code, reply.field) == ("BAD_USER_INPUT", "completionCriteria")
+    # Looking into them takes more than a second.
+    assert time.perf_counter() - began < 0.5
+
+
+COURSE_MOVES = {
+    "publish": ("publish_course", {"id": cast.DRAFT_COURSE}),
+    "import": (
+        "import_course",
+        {
+            "course_id": cast.COURSE,
+            "course": {"format": "course/1", "title": "T", "blocks": []},
+            "publish": True,
+        },
+    ),
+    "archive": ("archive_course", {"id": cast.COURSE}),
+    "restore": ("restore_course", {"id": cast.COURSE}),
+}
+
+
+@pytest.mark.parametrize(("function", "given"), COURSE_MOVES.values(), ids=COURSE_MOVES)
+def test_courses_wait_for_programs_before_they_are_locked(
+    database: Database, as_admin: Person, function: str, given: dict[str, Any]
+) -> None:
+    """Else each would have what the other one waits for."""
+    waiting = "select from pg_locks where locktype = 'advisory' and not granted"
+    with database.connect() as assigning, ThreadPoolExecutor(1) as pool:
+        assigning.execute("select private.lock_program_structures(%s)", (cast.ALPHA,))
+        moving = pool.submit(attempt, as_admin, f"select public.{function}(%s)", Jsonb(given, dumps=_dumps))
+        while not moving.done() and not database.run(waiting):
+            time.sleep(0.01)
+
+        assigning.execute("select from public.courses for update nowait")
+        assert not moving.done()
+        assigning.rollback()
+
+        assert moving.result(timeout=10) in ("1 rows", "PT412: " + _NOT_ARCHIVED)
+
+
+_NOT_ARCHIVED = "The course is in state published; only from archived can it become published."
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, default=str)
+
+
+def test_publishing_courses_and_assigning_them_at_once(as_admin: Person) -> None:
+    publish = "select public.import_course(%s)"
+    assign_both = "select public.assign_courses(%s)"
+
+    def publishing(course_id: UUID, turn: int) -> str:
+        document = {
+            "format": "course/1",
+            "title": f"Turn {turn}",
+            "blocks": [block(100 * turn + course_id.int % 7)],
+        }
+        return tried(publish, {"course_id": course_id, "course": document, "publish": True})
+
+    def assigning(turn: int) -> str:
+        courses = [{"course_id": one, "required": bool(turn % 2)} for one in (ONE, TWO)]
+        return tried(assign_both, {"program_id": cast.PUBLISHED, "courses": courses})
+
+    def tried(statement: str, given: dict[str, Any]) -> str:
+        try:
+            as_admin.sql(statement, Jsonb(given, dumps=_dumps))
+        except psycopg.Error as error:
+            return error.sqlstate or ""
+        return ""
+
+    with ThreadPoolExecutor(3) as pool:
+        acts = [
+            act
+            for turn in range(1, 9)
+            for act in (
+                pool.submit(publishing, ONE, turn),
+                pool.submit(assigning, turn),
+                pool.submit(publishing, TWO, turn + 50),
+            )
+        ]
+
+    assert [act.result() for act in acts] == [""] * len(acts)

@@ -108,8 +108,8 @@ async def test_signed_out_cannot_create(api: Api, as_anon: Person) -> None:
         ({"title": "x", "durationWeeks": 521}, "durationWeeks"),
         ({"title": "x", "durationWeeks": 2**31}, "durationWeeks"),
         ({"title": "x", "durationWeeks": 1.5}, "durationWeeks"),
-        ({"title": "x", "status": "PUBLISHED"}, None),
-        ({}, None),
+        ({"title": "x", "status": "PUBLISHED"}, "input"),
+        ({}, "title"),
     ],
 )
 async def test_a_bad_program_is_refused_and_the_field_named(

@@ -266,3 +266,22 @@ async def test_recording_is_one_call_and_one_answer(api: Api, as_learner: Person
     reply = await api.ask(as_learner, RECORD, events=[event(2), event(3)])
 
     assert len(reply.statements) == 2  # the function, and what became of it
+
+
+async def test_what_has_lapsed_is_not_completed_and_takes_progress(
+    api: Api, as_admin: Person, as_learner: Person, database: Database, course: str
+) -> None:
+    """The clock has not said so yet: all is done, and the enrolment only waits for its end."""
+    program = await offer(api, as_admin, course)
+    await enroll(api, as_learner, program)
+    database.run(
+        "update public.program_enrollments set expires_at = now() - interval '1 minute' where program_id = %s",
+        program,
+    )
+
+    recorded = await record(api, as_learner, event(2), event(3))
+
+    shown = await program_progress(api, as_learner, program)
+    assert statuses(recorded) == ["ACCEPTED", "ACCEPTED"]
+    assert (await course_progress(api, as_learner, course))["status"] == "COMPLETED"
+    assert (shown["enrollment"]["status"], shown["enrollment"]["completedAt"]) == ("ACTIVE", None)

@@ -32,7 +32,7 @@ STATS = "query ($id: UUID!) { program(id: $id) { stats { enrolled completed aver
 def advance(database: Database) -> int:
     """What the worker does with the queue; how many there were."""
     done = 0
-    while database.run_as("gym_worker", "select private.advance_progress()") == [(True,)]:
+    while database.run_as("gym_worker", "select private.advance_progress(%s)", cast.ALPHA) == [(True,)]:
         done += 1
     return done
 

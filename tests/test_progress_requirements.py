@@ -256,6 +256,14 @@ async def test_a_program_that_asks_for_nothing_is_never_complete(
     assert (await program_progress(api, as_learner, nothing))["status"] == "NOT_APPLICABLE"
 
 
+def test_who_is_enrolled_while_the_version_is_made_has_something_to_do(database: Database) -> None:
+    """An import makes a program and its enrolments in one transaction, and the version is closed at its end."""
+    states = database.run("select status from public.program_progress where program_id = %s", cast.PUBLISHED)
+
+    assert states
+    assert ("not_applicable",) not in states
+
+
 def test_what_versions_before_asked_for_is_written_down(database: Database) -> None:
     """As the migration finds them: closed before there was a table for it."""
     written = database.run("select * from public.program_requirements order by program_id, version, node")

@@ -63,6 +63,11 @@ QUESTIONS = {
     f"public.reset_progress(jsonb_build_object('user_id', '{cast.PEER.id}', 'program_id', %s::text, 'reason', 'x'))": (
         cast.OTHER_PUBLISHED
     ),
+    "public.start_session(jsonb_build_object('content_id', %s::text))": cast.OTHER_COURSE,
+    "public.heartbeat_session(jsonb_build_object('id', %s::text, 'counter', 1, 'visible_seconds', 20))": (
+        cast.OTHER_SESSION
+    ),
+    "public.end_session(jsonb_build_object('id', %s::text))": cast.OTHER_SESSION,
     "public.delete_cohort(jsonb_build_object('id', %s::text))": cast.OTHER_COHORT,
 }
 WRITES = {

@@ -28,6 +28,7 @@ REVIEWED = {
     ("rls_enabled_no_policy", "private.audit_heads"),
     ("rls_enabled_no_policy", "private.audit_salts"),
     ("rls_enabled_no_policy", "private.audit_seals"),
+    ("rls_enabled_no_policy", "private.progress_queue"),
     ("unindexed_foreign_keys", "blocks_identity_exists"),
     ("unindexed_foreign_keys", "blocks_version_exists"),
     ("unindexed_foreign_keys", "courses_version_exists"),

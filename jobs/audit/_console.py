@@ -11,14 +11,15 @@ from rich.progress import Progress as Bars
 
 from jobs.audit._entries import Progress, communities, connected
 from jobs.audit._heads import SigningKey, last_head, read_heads, read_public_key
-from jobs.audit._seal import seal
+from jobs.audit._seal import count_waiting, seal
 from jobs.audit._verify import verify
 
 
 def run_seal(dsn: str, key: SigningKey, console: Console, *, restored: bool) -> None:
     with _shown(console) as progress:
         sealed = seal(dsn, key, restored=restored, progress=progress)
-    console.print(f"Sealed: {sealed:,} entries." if sealed else "Nothing to seal.", highlight=False)
+    entries = "entry" if sealed == 1 else "entries"
+    console.print(f"Sealed: {sealed:,} {entries}." if sealed else "Nothing to seal.", highlight=False)
 
 
 def run_verify(dsn: str, console: Console, *, public_keys: Iterable[str], head_file: Path | None) -> bool:
@@ -31,6 +32,10 @@ def run_verify(dsn: str, console: Console, *, public_keys: Iterable[str], head_f
         console.print(f"Wrong: {finding}.", style="red", highlight=False, soft_wrap=True)
     if not findings:
         console.print("All that was sealed is as it was.", highlight=False)
+    waiting = count_waiting(dsn)
+    if waiting:
+        entries = "1 entry is" if waiting == 1 else f"{waiting:,} entries are"
+        console.print(f"{entries} not sealed yet: run `audit seal`.", highlight=False)
     return not findings
 
 

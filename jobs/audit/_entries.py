@@ -22,33 +22,29 @@ GENESIS = bytes(32)
 # What is not below this may belong to a transaction that is still running.
 HORIZON = "select pg_snapshot_xmin(pg_current_snapshot())::text"
 
-# Should entries ever be hashed in another way, the text begins with another word. jsonb has one text for a value.
+# Should entries ever be hashed in another way, the text begins with another word. jsonb has one text for a value. What
+# no trigger writes has a text of its own too, so that nobody can exchange it: a time before Christ or without end, and
+# JSON's null where there should be none.
 ENTRY_TEXT = """
-jsonb_build_array(
-    'audit entry 1', e.community_id, e.id, e.xid::text,
-    to_char(e.occurred_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-    e.actor_id, e.acting_as, e.action, e.object_type, e.object_id, e.object_key, e.before, e.after, e.changed,
-    e.reason, e.request_id
+(
+    jsonb_build_array(
+        'audit entry 1', e.community_id, e.id, e.xid::text,
+        case when isfinite(e.occurred_at) then
+            to_char(e.occurred_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+            || case when e.occurred_at < '0001-01-01 00:00:00+00' then ' BC' else '' end
+        else e.occurred_at::text end,
+        e.actor_id, e.acting_as, e.action, e.object_type, e.object_id, e.object_key, e.before, e.after, e.changed,
+        e.reason, e.request_id
+    )
+    || case
+        when 'null' in (e.object_key, e.before, e.after)
+            then jsonb_build_array(e.object_key = 'null', e.before = 'null', e.after = 'null')
+        else '[]'
+    end
 )::text
 """
 
-# Each by one look-up, however many entries it has.
-_COMMUNITIES = """
-with recursive found (community_id) as (
-    (select e.community_id from public.audit_entries as e order by e.community_id limit 1)
-    union all
-    select (
-        select e.community_id from public.audit_entries as e
-        where e.community_id > f.community_id order by e.community_id limit 1
-    )
-    from found as f
-    where f.community_id is not null
-)
-select community_id from found where community_id is not null
-union
-select community_id from private.audit_heads
-order by 1
-"""
+_COMMUNITIES = "select c from private.audited_communities() as c order by c"
 
 
 class AuditError(Exception):
@@ -57,10 +53,12 @@ class AuditError(Exception):
 
 @contextmanager
 def connected(dsn: str) -> Iterator[Connection]:
-    """A connection as role `postgres`, without a limit of time; what the database refuses is an AuditError."""
+    """A connection without a limit of time; what the database refuses is an AuditError."""
     try:
         with psycopg.connect(dsn, autocommit=True) as connection:
             connection.execute("set statement_timeout = 0")
+            # Else a function in another schema, for arguments of just these types, would be called instead.
+            connection.execute("set search_path = pg_catalog, pg_temp")
             yield connection
     except psycopg.Error as error:
         raise AuditError(_explanation(error)) from error

@@ -1,6 +1,7 @@
 """The signed end of a chain, and the key that signs it."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -24,11 +25,11 @@ _COLUMNS = (
     " key_id, public_key, signature"
 )
 _OF = f"select {_COLUMNS} from private.audit_heads where community_id = %s order by number"  # noqa: S608 - names above
-_INSERT = """
-    insert into private.audit_heads (
-        community_id, number, sequence, hash, upto_xid, upto_id, sealed_at, restored, key_id, public_key, signature
-    )
-    values (%s, %s, %s, %s, %s::xid8, %s, %s, %s, %s, %s, %s)
+_LAST = f"select {_COLUMNS} from private.last_audit_head(%s)"  # noqa: S608 - names above
+_APPEND = """
+select private.append_audit_seals(
+    (%s, %s, %s, %s, %s::xid8, %s, %s, %s, %s, %s, %s)::private.audit_heads, %s::text[]::xid8[], %s::uuid[], %s::bytea[]
+)
 """
 _FIRST_ID = UUID(int=0)
 _NEVER = datetime.fromtimestamp(0, UTC)
@@ -169,16 +170,18 @@ def heads_of(connection: Connection, community: UUID) -> list[Head]:
 
 def last_head(connection: Connection, community: UUID) -> Head:
     """The newest of a community; before the first, one that comes before everything."""
-    row = connection.execute(f"{_OF} desc limit 1", [community]).fetchone()
+    row = connection.execute(_LAST, [community]).fetchone()
     return _head(row) if row else Head(community)
 
 
-def store(connection: Connection, head: Head) -> None:
+def store(connection: Connection, head: Head, seals: Sequence[tuple[str, UUID, bytes]]) -> None:
+    """Appends a batch of seals, each (xid, id of the entry, hash), and the head that ends it."""
     connection.execute(
-        _INSERT,
+        _APPEND,
         [
             *(head.community, head.number, head.sequence, head.hash, str(head.upto_xid), head.upto_id),
             *(head.sealed_at, head.restored, head.key_id, head.public_key, head.signature),
+            *([seal[part] for seal in seals] for part in range(3)),
         ],
     )
 
@@ -190,12 +193,20 @@ def _head(row: tuple[Any, ...]) -> Head:
 
 def read_heads(file: Path) -> list[Head]:
     """What `audit heads` printed, kept elsewhere: a JSON object a line."""
+    try:
+        lines = file.read_text().splitlines()
+    except OSError as error:
+        raise AuditError(f"The heads cannot be read from {file}: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise AuditError(
+            f"{file} is no text, so it has no heads. They are what `audit heads` prints."
+        ) from None
     heads = []
-    for number, line in enumerate(file.read_text().splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         if line.strip():
             try:
                 heads.append(Head.from_json(json.loads(line)))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 raise AuditError(
                     f"{file}, line {number}: that is no head of an audit log. It is what `audit heads` prints."
                 ) from None

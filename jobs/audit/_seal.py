@@ -24,20 +24,16 @@ from jobs.audit._heads import Head, SigningKey, last_head, store
 BATCH = 5_000
 
 _LOCK = "select pg_advisory_xact_lock(hashtextextended('audit log of ' || %s::text, 0))"
-_UNSEALED = """
-    from public.audit_entries as e
-    where e.community_id = %(community)s and e.xid < %(below)s::xid8
-        and (e.xid, e.id) > (%(upto_xid)s::xid8, %(upto_id)s)
-        and (
-            select s.sequence from private.audit_seals as s
-            where s.community_id = e.community_id and s.entry_id = e.id and s.entry_xid = e.xid
-        ) is null
-"""
-_COUNT = f"select count(*) {_UNSEALED}"
-_NEXT = f"select e.xid::text, e.id, {ENTRY_TEXT} {_UNSEALED} order by e.xid, e.id limit %(batch)s"
+# Without a bound below, those of transactions that may still be running are among them.
+_BEHIND = "%(community)s, %(upto_xid)s::xid8, %(upto_id)s"
+_WAITING = f"select count(*) from private.entries_to_seal({_BEHIND}, null, null)"  # noqa: S608 - of literals
+_COUNT = f"select count(*) from private.entries_to_seal({_BEHIND}, %(below)s::xid8, null)"  # noqa: S608 - the same
+_NEXT = f"""
+select e.xid::text, e.id, {ENTRY_TEXT}
+from private.entries_to_seal({_BEHIND}, %(below)s::xid8, %(batch)s) as e
+"""  # noqa: S608 - the same
 # No transaction has this number, so none that is seen is above it.
 _ABOVE_ALL = 2**63
-_STORE = "copy private.audit_seals (community_id, sequence, entry_xid, entry_id, hash) from stdin"
 
 
 def seal(
@@ -48,7 +44,7 @@ def seal(
     batch: int = BATCH,
     progress: Progress = lambda *_: None,
 ) -> int:
-    """Seals all that can be, and says how many entries that was. `dsn` is that of role `postgres`.
+    """Seals all that can be, and says how many entries that was. `dsn` is that of role `postgres` or `gym_worker`.
 
     With `restored` the database has come from a dump, and this server counts its transactions anew: entries are taken
     whatever their transaction, and a new count begins.
@@ -58,6 +54,19 @@ def seal(
         for community in communities(connection):
             sealed += _seal_community(connection, community, key, restored, batch, progress)
     return sealed
+
+
+def seal_community(dsn: str, key: SigningKey, community: UUID) -> int:
+    """Seals what can be of one community."""
+    with connected(dsn) as connection:
+        return _seal_community(connection, community, key, False, BATCH, lambda *_: None)
+
+
+def count_waiting(dsn: str) -> int:
+    """How many entries are not sealed yet, those of transactions that have not ended for good among them."""
+    with connected(dsn) as connection:
+        heads = [last_head(connection, community) for community in communities(connection)]
+        return sum(int(value(connection, _WAITING, _behind(head.community, head.upto))) for head in heads)
 
 
 def _seal_community(
@@ -88,23 +97,21 @@ def _bounds(connection: Connection, head: Head, restored: bool) -> dict[str, Any
     """Which entries are next: behind the head, and below what may still be written."""
     horizon = int(value(connection, HORIZON))
     if restored:
-        return _between(head.community, (0, UUID(int=0)), _ABOVE_ALL, horizon)
+        return _behind(head.community, (0, UUID(int=0))) | _below(_ABOVE_ALL, horizon)
     if horizon < head.upto_xid:
         raise AuditError(
             f"This server's transactions ({horizon}) are behind those of the last seal ({head.upto_xid}): the "
             "database has come from a dump. Verify it, then seal once with --restored."
         )
-    return _between(head.community, head.upto, horizon, horizon)
+    return _behind(head.community, head.upto) | _below(horizon, horizon)
 
 
-def _between(community: UUID, upto: tuple[int, UUID], below: int, horizon: int) -> dict[str, Any]:
-    return {
-        "community": community,
-        "upto_xid": str(upto[0]),
-        "upto_id": upto[1],
-        "below": str(below),
-        "horizon": horizon,
-    }
+def _behind(community: UUID, upto: tuple[int, UUID]) -> dict[str, Any]:
+    return {"community": community, "upto_xid": str(upto[0]), "upto_id": upto[1]}
+
+
+def _below(xid: int, horizon: int) -> dict[str, Any]:
+    return {"below": str(xid), "horizon": horizon}
 
 
 def _append(connection: Connection, head: Head, key: SigningKey, restored: bool, batch: int) -> int:
@@ -114,10 +121,10 @@ def _append(connection: Connection, head: Head, key: SigningKey, restored: bool,
     if not rows and not restored:
         return 0
     sequence, hashed = head.sequence, head.hash
-    with connection.cursor() as cursor, cursor.copy(_STORE) as copy:
-        for xid, entry_id, text in rows:
-            sequence, hashed = sequence + 1, linked(hashed, text)
-            copy.write_row((head.community, sequence, xid, entry_id, hashed))
+    seals = []
+    for xid, entry_id, text in rows:
+        sequence, hashed = sequence + 1, linked(hashed, text)
+        seals.append((xid, entry_id, hashed))
     if len(rows) < batch:
         upto = bounds["horizon"], UUID(int=0)
     elif restored:
@@ -129,5 +136,5 @@ def _append(connection: Connection, head: Head, key: SigningKey, restored: bool,
         sealed_at=datetime.now(UTC),
         restored=restored,
     )
-    store(connection, key.sign(unsigned))
+    store(connection, key.sign(unsigned), seals)
     return len(rows)

@@ -112,6 +112,7 @@ class _Chain:
             if sequence % _STEP == 0:
                 progress(step, sequence, max(sequence, last.sequence))
         self._check_end(head, theirs, last)
+        self._check_kept_are_there()
         self._check_nothing_added(last)
         progress(step, self._sequence, self._sequence)
 
@@ -170,6 +171,16 @@ class _Chain:
         if theirs is not None:
             what = f"the chain ends before the kept head {theirs.number} at {theirs.sequence}: its end is missing"
             raise _WrongError(self._sequence + 1, None, what)
+
+    def _check_kept_are_there(self) -> None:
+        """Heads that seal no entry are no place in the chain: those after a restore say only that it was one."""
+        there = {head.number: head for head in self._heads}
+        for kept in sorted(self._kept, key=lambda head: head.number):
+            head = there.get(kept.number)
+            if head is None:
+                raise _WrongError(kept.sequence, None, f"the kept head {kept.number} is missing")
+            if (head.sequence, head.hash, head.upto) != (kept.sequence, kept.hash, kept.upto):
+                raise _WrongError(kept.sequence, None, f"head {kept.number} is another one than the kept one")
 
     def _check_nothing_added(self, last: Head) -> None:
         parameters = [self._community, str(last.upto_xid), last.upto_id]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from jobs.oulad._ids import id_of
-from jobs.oulad._records import Assessment, Folder, Presentation, Resource
+from jobs.oulad._records import EXAM, Assessment, Folder, Presentation, Resource
 
 ASSESSMENTS = "Assessments"
 
@@ -38,12 +38,25 @@ def _assessment_section(p: Presentation, assessments: list[Assessment]) -> Itera
     if not assessments:
         return
     section = id_of("section", p.module, p.code, "assessments")
-    yield _section(section, ASSESSMENTS, required=any(a.weight for a in assessments))
+    required = required_of(assessments)
+    yield _section(section, ASSESSMENTS, required=bool(required))
     for a in sorted(assessments, key=lambda a: (p.length if a.date is None else a.date, a.id)):
         block_id = id_of("assessment", p.module, p.code, a.id)
-        # One without a weight counts for nothing, and blocks weigh more than 0: it is optional instead.
-        weight, required = a.weight or Decimal(1), a.weight > 0
-        yield Block(block_id, section, a.type.lower(), f"{a.type} {a.id}", weight, required, "completable")
+        weight = a.weight or Decimal(1)  # of blocks it is more than 0
+        title = f"{a.type} {a.id}"
+        yield Block(block_id, section, a.type.lower(), title, weight, a.id in required, "completable")
+
+
+def required_of(assessments: list[Assessment]) -> set[int]:
+    """Which of a presentation's assessments its course asks for: the coursework that has a weight.
+
+    Exams are beside it: the authors of the data weigh them apart, 100 to the coursework's 100, and most modules' are
+    sat elsewhere and not among the submissions, so that nobody could ever complete a course that asks for them.
+    Coursework without a weight is optional, unless there is no other; and an exam is asked for when it is all there is.
+    """
+    coursework = [a for a in assessments if a.type != EXAM]
+    weighted = [a for a in coursework if a.weight]
+    return {a.id for a in weighted or coursework or assessments}
 
 
 def _resource_sections(p: Presentation, resources: list[Resource]) -> Iterator[Block]:

@@ -10,7 +10,7 @@ from jobs.oulad._load import import_oulad
 from jobs.oulad._totals import ImportTotals
 
 
-def run(path: Path, dsn: str, console: Console) -> ImportTotals:
+def run(path: Path, dsn: str, console: Console, *, with_progress: bool = False) -> ImportTotals:
     """Imports the folder, or raises ImportFailed."""
     with _bars(console) as bars:
         tasks: dict[str, TaskID] = {}
@@ -20,7 +20,7 @@ def run(path: Path, dsn: str, console: Console) -> ImportTotals:
                 tasks[step] = bars.add_task(step)
             bars.update(tasks[step], completed=done, total=total)
 
-        totals = import_oulad(dsn, path, progress=show)
+        totals = import_oulad(dsn, path, with_progress=with_progress, progress=show)
     console.print(_summary(totals))
     for note in totals.notes:
         console.print(f"  {note}", highlight=False)
@@ -46,4 +46,5 @@ def _summary(totals: ImportTotals) -> Table:
 
 def _conclusion(totals: ImportTotals) -> str:
     created = sum(totals.created.values())
-    return f"Imported: {created:,} new rows." if created else "Nothing new: all of it was there already."
+    rows = "row" if created == 1 else "rows"
+    return f"Imported: {created:,} new {rows}." if created else "Nothing new: all of it was there already."

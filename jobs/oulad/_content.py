@@ -89,6 +89,10 @@ _MAKE_VERSIONS_CURRENT = Step(
     "programs got a new version, with courses that are new",
 )
 
+# Programs that are new wait for their courses with this until the end of the transaction. Who enrols in them comes
+# before that, and what they have done: both ask what the program asks for.
+_CLOSE_VERSIONS = Step("set constraints public.programs_close_imported_version immediate")
+
 # A course that comes later goes last: the order of the others may be somebody's choice by now.
 # No "on conflict": in an archived program, a trigger before the insert would refuse even what is there.
 ASSIGNMENTS = Table(
@@ -115,7 +119,7 @@ ASSIGNMENTS = Table(
     )
     """,
     before=(_FIND_GROWING_PROGRAMS, _BEGIN_VERSIONS),
-    after=(_MAKE_VERSIONS_CURRENT,),
+    after=(_MAKE_VERSIONS_CURRENT, _CLOSE_VERSIONS),
 )
 
 # A block that somebody has taken out of a course since stays out, and nothing goes into a section that did.
@@ -139,8 +143,9 @@ _FIND_NEW_BLOCKS = Step(
     """
 )
 
-# A published version does not change: a course that has grown gets a new one, which begins as a copy. Only courses that
-# are new have no published version by now.
+# A published version does not change: a course that has grown gets a new one, which begins as a copy. So does one that
+# asks for other blocks than an import would have it now, as long as it is in its first version, which an import wrote:
+# what later ones ask for may be somebody's decision. Only courses that are new have no published version by now.
 _FIND_VERSIONS_TO_WRITE = Step(
     """
     create temporary table written_versions on commit drop as
@@ -161,7 +166,15 @@ _FIND_VERSIONS_TO_WRITE = Step(
         )
     from public.courses as c
     where c.status = 'published'
-        and (c.community_id, c.id) in (select n.community_id, n.course_id from new_blocks as n)
+        and (
+            (c.community_id, c.id) in (select n.community_id, n.course_id from new_blocks as n)
+            or c.version = 1 and exists (
+                select from staged_blocks as s
+                join public.blocks as b
+                    on b.community_id = s.community_id and b.course_id = s.course_id and b.version = 1 and b.id = s.id
+                where s.community_id = c.community_id and s.course_id = c.id and b.required <> s.required
+            )
+        )
         and not exists (
             select from public.course_versions as v
             where v.community_id = c.community_id and v.course_id = c.id and not v.published
@@ -191,7 +204,7 @@ _MAKE_NEXT_VERSIONS = Step(
     insert into public.course_versions (community_id, course_id, version)
     select community_id, course_id, version from written_versions where copied_version is not null
     """,
-    "courses that have grown and have a new version",
+    "courses that have a new version, for they have grown or ask for other blocks",
 )
 
 _COPY_BLOCKS = Step(
@@ -200,11 +213,13 @@ _COPY_BLOCKS = Step(
         community_id, course_id, version, id, parent_id, kind, title, weight, required, completion_mode, position
     )
     select
-        b.community_id, b.course_id, w.version, b.id, b.parent_id, b.kind, b.title, b.weight, b.required,
-        b.completion_mode, b.position
+        b.community_id, b.course_id, w.version, b.id, b.parent_id, b.kind, b.title, b.weight,
+        coalesce(s.required, b.required), b.completion_mode, b.position
     from written_versions as w
     join public.blocks as b
         on b.community_id = w.community_id and b.course_id = w.course_id and b.version = w.copied_version
+    left join staged_blocks as s
+        on s.community_id = b.community_id and s.course_id = b.course_id and s.id = b.id and w.copied_version = 1
     """
 )
 

@@ -12,14 +12,17 @@ from jobs.oulad._problems import ImportFailed, Problems
 from jobs.oulad._records import (
     ACTIVITY,
     ASSESSMENT,
+    BANKED,
     CODE,
     DATE,
     LENGTH,
     MODULE,
     REGISTERED,
     RESULT,
+    SCORE,
     SITE,
     STUDENT,
+    SUBMITTED,
     TYPE,
     UNREGISTERED,
     WEIGHT,
@@ -28,14 +31,16 @@ from jobs.oulad._records import (
     Presentation,
     Registration,
     Resource,
+    Submission,
 )
 
 R = TypeVar("R")
 Key = tuple[Any, ...]
 Columns = Sequence[Column[Any]]
 
-# studentAssessment is not needed to enrol people; it may be missing.
 _FILES = ("courses", "assessments", "vle", "studentInfo", "studentRegistration")
+# Not needed to enrol people: it may be missing when nobody asks for their progress.
+_SUBMISSIONS = "studentAssessment"
 
 
 @dataclass(frozen=True)
@@ -49,16 +54,17 @@ class _Table(Generic[R]):
         return [record for _, record in self.lines.values()]
 
 
-def read_folder(folder: Path, progress: Progress) -> Folder:
+def read_folder(folder: Path, progress: Progress, *, with_submissions: bool = False) -> Folder:
     """Raises ImportFailed, with up to 20 problems, when there are any."""
-    return _FolderReader(folder, progress).read()
+    files = (*_FILES, _SUBMISSIONS) if with_submissions else _FILES
+    return _FolderReader(folder, files, progress).read()
 
 
 class _FolderReader:
-    def __init__(self, folder: Path, progress: Progress) -> None:
+    def __init__(self, folder: Path, files: Sequence[str], progress: Progress) -> None:
         self._progress = progress
         self._problems = Problems()
-        self._paths = _find_files(folder, self._problems)
+        self._paths = _find_files(folder, files, self._problems)
         self._presentations: dict[Key, Presentation] = {}
 
     def read(self) -> Folder:
@@ -77,11 +83,16 @@ class _FolderReader:
         _check_same_learners(results, registrations, self._problems)
         self._problems.refuse_if_any()
         tables: list[_Table[Any]] = [courses, assessments, resources, results, registrations]
+        submissions = []
+        if _SUBMISSIONS in self._paths:
+            tables.append(submitted := self._submissions(assessments, registrations))
+            submissions = submitted.records()
         return Folder(
             courses.records(),
             assessments.records(),
             resources.records(),
             [r._replace(result=results.lines[key][1]) for key, (_, r) in registrations.lines.items()],
+            submissions,
             {table.file: len(table.lines) for table in tables},
         )
 
@@ -122,6 +133,24 @@ class _FolderReader:
         known = self._known(line)
         return Registration(known, line[STUDENT], line[REGISTERED], line[UNREGISTERED], result="")
 
+    def _submissions(
+        self, assessments: _Table[Assessment], registrations: _Table[Registration]
+    ) -> _Table[Submission]:
+        students = {r.student for r in registrations.records()}
+
+        def make(line: Line) -> Submission:
+            identity, student = (line[ASSESSMENT],), line[STUDENT]
+            if identity not in assessments.lines:
+                raise line.bad(f"id_assessment {identity[0]} is not in {assessments.file}")
+            if student not in students:
+                raise line.bad(f"id_student {student} is not in {registrations.file}")
+            _, assessment = assessments.lines[identity]
+            return Submission(assessment, student, line[SUBMITTED], line[BANKED] == "1", line[SCORE])
+
+        table = self._table(_SUBMISSIONS, [ASSESSMENT, STUDENT], [SUBMITTED, BANKED, SCORE], make)
+        self._problems.refuse_if_any()
+        return table
+
     def _known(self, line: Line) -> Presentation:
         key = line[MODULE], line[CODE]
         if key not in self._presentations:
@@ -145,11 +174,11 @@ def _check_same_learners(table: _Table[Any], other: _Table[Any], problems: Probl
             problems.add(f"{table.file}, line {number}: {learner} is not in {other.file}.")
 
 
-def _find_files(folder: Path, problems: Problems) -> dict[str, Path]:
+def _find_files(folder: Path, files: Sequence[str], problems: Problems) -> dict[str, Path]:
     if not folder.is_dir():
         raise ImportFailed(f"There is no folder {str(folder)!r}. Name the one that holds courses.csv(.gz).")
     paths = {}
-    for stem in _FILES:
+    for stem in files:
         names = f"{stem}.csv", f"{stem}.csv.gz"
         found = [folder / name for name in names if (folder / name).exists()]
         if len(found) != 1:

@@ -15,6 +15,7 @@ from jobs.oulad._people import ENROLLMENTS, MEMBERSHIPS, REFUSALS, USERS
 from jobs.oulad._problems import Problems
 from jobs.oulad._records import Folder
 from jobs.oulad._rows import Row
+from jobs.oulad._submissions import record_submissions
 from jobs.oulad._table import Step, Table
 from jobs.oulad._totals import ImportTotals
 
@@ -33,9 +34,14 @@ _TABLES = (
 )
 
 
-def import_oulad(dsn: str, folder: Path, *, progress: Progress = lambda *_: None) -> ImportTotals:
-    """All of it or, with ImportFailed, nothing. `dsn` is that of role `postgres`, whom no policy stops."""
-    content = read_folder(folder, progress)
+def import_oulad(
+    dsn: str, folder: Path, *, with_progress: bool = False, progress: Progress = lambda *_: None
+) -> ImportTotals:
+    """All of it or, with ImportFailed, nothing. `dsn` is that of role `postgres`, whom no policy stops.
+
+    `with_progress` takes what people have submitted too; `progress` is told how far the import is.
+    """
+    content = read_folder(folder, progress, with_submissions=with_progress)
     totals = ImportTotals(content.rows_read)
     for count, what in notes_on(content):
         totals.note(count, what)
@@ -61,6 +67,8 @@ def _load(cursor: psycopg.Cursor[Any], folder: Folder, totals: ImportTotals, pro
         totals.there_already[table.name] = len(rows[table.name]) - totals.created[table.name]
         stored += len(rows[table.name])
     progress("Storing rows", stored, total)
+    if folder.submissions:
+        record_submissions(cursor, folder, totals, progress)
 
 
 def _wait_for_other_imports(cursor: psycopg.Cursor[Any], progress: Progress) -> None:
@@ -93,7 +101,11 @@ def _refuse_what_triggers_would(cursor: psycopg.Cursor[Any]) -> None:
 
 def _insert(cursor: psycopg.Cursor[Any], table: Table, totals: ImportTotals) -> int:
     _take(cursor, table.before, totals)
-    created = cursor.execute(table.insert).rowcount
+    created = 0
+    if table.first is not None:
+        created = cursor.execute(table.insert + " limit %s", [table.first]).rowcount
+        cursor.execute(sql.SQL("analyze {}").format(sql.Identifier(table.schema, table.name)))
+    created += cursor.execute(table.insert).rowcount
     _take(cursor, table.after, totals)
     return created
 

@@ -1,8 +1,10 @@
 """The dirt in a folder that people should know of: what was loaded in another form than it was written."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 
-from jobs.oulad._records import Folder, Registration
+from jobs.oulad._blocks import required_of
+from jobs.oulad._records import EXAM, Assessment, Folder, Registration
 
 
 def notes_on(folder: Folder) -> Iterator[tuple[int, str]]:
@@ -19,7 +21,44 @@ def notes_on(folder: Folder) -> Iterator[tuple[int, str]]:
         "people with a date of unregistration and another result, taken as withdrawn",
     )
     yield sum(a.date is None for a in assessments), "assessments without a date, placed on the last day"
-    yield sum(a.weight == 0 for a in assessments), "assessments of weight 0, optional and with weight 1"
+    yield from _notes_on_what_is_required(assessments)
+    yield from _notes_on_submissions(folder)
+
+
+def _notes_on_what_is_required(assessments: list[Assessment]) -> Iterator[tuple[int, str]]:
+    by_presentation = defaultdict(list)
+    for a in assessments:
+        by_presentation[a.presentation].append(a)
+    asked_for = set().union(*map(required_of, by_presentation.values()))
+    required = [a for a in assessments if a.id in asked_for]
+    optional = [a for a in assessments if a.id not in asked_for]
+    yield (
+        sum(a.type == EXAM for a in optional),
+        "exams, optional beside coursework",
+    )
+    yield sum(a.weight == 0 for a in optional), "assessments of weight 0, optional and with weight 1"
+    yield (
+        sum(a.weight == 0 for a in required),
+        "assessments of weight 0, required with weight 1 where no coursework has any",
+    )
+
+
+def _notes_on_submissions(folder: Folder) -> Iterator[tuple[int, str]]:
+    registrations = {(r.presentation, r.student): r for r in folder.registrations}
+    submissions = [(s, registrations.get((s.assessment.presentation, s.student))) for s in folder.submissions]
+    yield sum(s.score is None for s, _ in submissions), "submissions without a score"
+    yield (
+        sum(s.banked for s, _ in submissions),
+        "submissions banked, carried over from an earlier presentation",
+    )
+    yield (
+        sum(
+            r is not None and r.withdrawn_at is not None and s.submitted_at > r.withdrawn_at
+            for s, r in submissions
+        ),
+        "submissions after their people had withdrawn, taken all the same",
+    )
+    yield sum(r is None for _, r in submissions), "submissions of people not registered in that presentation"
 
 
 def _withdrawn_before_it_began(r: Registration) -> bool:

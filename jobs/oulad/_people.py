@@ -102,6 +102,7 @@ ENROLLMENTS = Table(
     )
     order by attempt
     """,
+    first=1000,
     before=(_END_WHAT_A_LATER_PRESENTATION_REPLACES, _YIELD_TO_OPEN_ENROLMENTS),
     after=(_FIND_ATTEMPTS_OUT_OF_ORDER,),
 )
@@ -126,7 +127,7 @@ REFUSALS: LiteralString = """
     )
     select format(
         '%s: program "%s" is %s and takes nothing new. Publish or restore it first.',
-        c.name, p.title, p.status
+        c.name, p.title, private.in_state(p.status)
     )
     from public.programs as p
     join public.communities as c on c.id = p.community_id

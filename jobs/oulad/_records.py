@@ -10,13 +10,15 @@ from jobs.oulad._columns import matching, one_of, optional, whole
 _MOST_DAYS = 3640  # 520 weeks, the longest that a program may be planned for
 _MOST_ID = 10**12
 
+EXAM = "Exam"
+
 MODULE = matching("code_module", r"[A-Z0-9]{1,20}", "a module code such as AAA")
 CODE = matching(
     "code_presentation", r"(19[89]|20\d)\d[BJ]", "a year from 1980 to 2099 with B or J, such as 2013J"
 )
 LENGTH = whole("module_presentation_length", 1, _MOST_DAYS)
 ASSESSMENT = whole("id_assessment", 0, _MOST_ID)
-TYPE = one_of("assessment_type", "TMA", "CMA", "Exam")
+TYPE = one_of("assessment_type", "TMA", "CMA", EXAM)
 DATE = optional(whole("date", -_MOST_DAYS, _MOST_DAYS))
 WEIGHT = matching(
     "weight", r"100(\.0{1,3})?|\d{1,2}(\.\d{1,3})?", "a percentage from 0 to 100, with at most 3 decimals"
@@ -27,6 +29,13 @@ STUDENT = whole("id_student", 0, _MOST_ID)
 RESULT = one_of("final_result", "Pass", "Fail", "Withdrawn", "Distinction")
 REGISTERED = optional(whole("date_registration", -_MOST_DAYS, _MOST_DAYS))
 UNREGISTERED = optional(whole("date_unregistration", -_MOST_DAYS, _MOST_DAYS))
+SUBMITTED = whole("date_submitted", -_MOST_DAYS, _MOST_DAYS)
+BANKED = one_of("is_banked", "0", "1")
+SCORE = optional(
+    matching(
+        "score", r"100(\.0{1,3})?|\d{1,2}(\.\d{1,3})?", "a number from 0 to 100, with at most 3 decimals"
+    )
+)
 
 
 class Presentation(NamedTuple):
@@ -71,6 +80,20 @@ class Registration(NamedTuple):
         return None if self.unregistered is None else self.presentation.day(self.unregistered)
 
 
+class Submission(NamedTuple):
+    """What somebody handed in, once an assessment."""
+
+    assessment: Assessment
+    student: int
+    submitted: int
+    banked: bool
+    score: str | None
+
+    @property
+    def submitted_at(self) -> datetime:
+        return self.assessment.presentation.day(self.submitted)
+
+
 @dataclass(frozen=True)
 class Folder:
     """All that is taken from a folder. Demographics are never read."""
@@ -79,4 +102,5 @@ class Folder:
     assessments: list[Assessment]
     resources: list[Resource]
     registrations: list[Registration]
+    submissions: list[Submission]
     rows_read: dict[str, int]

@@ -26,3 +26,6 @@ class Table:
     before: tuple[Step, ...] = ()
     after: tuple[Step, ...] = ()
     schema: str = "public"
+    # So many rows go in first, for statistics. Its triggers look into it for every row, and as long as it is thought
+    # to be empty they go through all of it each time.
+    first: int | None = None
