@@ -187,34 +187,46 @@ def _drive(job: Job) -> Load:
 
 def _drive_at(rate: float, job: Job) -> Load:
     connections, poller = _connect(job)
-    free = list(connections.values())
+    free = deque(connections.values())  # in turn: the server closes those that are idle
     buffer = bytearray(_BUFFER_BYTES)
     latencies: list[int] = []
     began, cpu_began = time.perf_counter_ns(), time.process_time_ns()
     schedule = ((began + int(number * 1e9 / rate), request) for number, request in enumerate(job.requests))
     upcoming = next(schedule, None)
     due: deque[tuple[int, bytes]] = deque()
+    resting: deque[tuple[int, tuple[int, bytes]]] = deque()
+    busy = 0
     while len(latencies) < len(job.requests):
         now = time.perf_counter_ns()
         while upcoming and upcoming[0] <= now:
             due.append(upcoming)
             upcoming = next(schedule, None)
+        while resting and resting[0][0] <= now:
+            due.append(resting.popleft()[1])
         while due and free:
             scheduled, request = due.popleft()
-            connection = free.pop()
+            connection = free.popleft()
             _send(connection, request)
             connection.sent_at = scheduled
-        patience = max(0.0, (upcoming[0] - time.perf_counter_ns()) / 1e9) if upcoming else _PATIENCE_SECONDS
+        moments = [one[0] for one in (upcoming, resting[0] if resting else None) if one]
+        patience = max(0.0, (min(moments) - time.perf_counter_ns()) / 1e9) if moments else _PATIENCE_SECONDS
         # Not the poller's own waiting, which is in whole milliseconds.
         ready, _, _ = select.select([poller], [], [], patience)
-        if not ready and not upcoming:
+        if not ready and not moments:
             raise ValueError(f"no answer for {_PATIENCE_SECONDS} seconds")
         for number, _ in poller.poll(0) if ready else ():
             connection = connections[number]
-            if _answered(connection, buffer):
+            try:
+                if not _answered(connection, buffer):
+                    continue
                 latencies.append(time.perf_counter_ns() - connection.sent_at)
-                free.append(connection)
-    return _result(latencies, time.perf_counter_ns() - began, time.process_time_ns() - cpu_began)
+            except _BusyError:
+                if not job.patient:
+                    raise
+                busy += 1
+                resting.append((time.perf_counter_ns() + _REST_NS, (connection.sent_at, connection.request)))
+            free.append(connection)
+    return _result(latencies, time.perf_counter_ns() - began, time.process_time_ns() - cpu_began, busy)
 
 
 def _upcoming(job: Job) -> Iterator[bytes]:
