@@ -348,8 +348,7 @@ begin
             on r.community_id = q.community_id and r.program_id = enrollment.program_id
             and r.version = enrollment.program_version and r.node = s.node and r.course_version = q.version
         where q.community_id = enrollment.community_id and q.user_id = enrollment.user_id and q.course_id = s.course_id
-        order by q.attempt desc
-        limit 1
+            and q.attempt = private.current_attempt(q.community_id, q.user_id, q.course_id)
     ) as p on true
     where not s.met and s.kind <> 'all' and not exists (
         select from states as o where o.node = s.parent and o.met

@@ -161,17 +161,20 @@ language plpgsql
 as $$
 begin
     perform private.write_requirements(new);
-    -- Whoever was enrolled in the transaction that made the version was enrolled before it was known what it asks for.
-    update public.program_progress as p
-    set status = 'not_started'
-    from public.program_enrollments as e
-    where e.community_id = new.community_id and e.program_id = new.program_id and e.program_version = new.version
-        and p.community_id = e.community_id and p.enrollment_id = e.id and p.status = 'not_applicable'
-        and exists (
-            select from public.program_requirements as r
-            where r.community_id = new.community_id and r.program_id = new.program_id and r.version = new.version
-                and r.kind = 'course' and r.needed > 0
-        );
+    -- An import makes a program and its enrolments in one transaction, before it is known what the version asks for. Nobody
+    -- is in a later version before it is closed.
+    if new.version = 1 then
+        update public.program_progress as p
+        set status = 'not_started'
+        from public.program_enrollments as e
+        where e.community_id = new.community_id and e.program_id = new.program_id and e.program_version = new.version
+            and p.community_id = e.community_id and p.enrollment_id = e.id and p.status = 'not_applicable'
+            and exists (
+                select from public.program_requirements as r
+                where r.community_id = new.community_id and r.program_id = new.program_id and r.version = new.version
+                    and r.kind = 'course' and r.needed > 0
+            );
+    end if;
     return null;
 end
 $$;
