@@ -321,15 +321,7 @@ begin
         case s.kind
             when 'course' then pg_catalog.format(
                 'Complete the course "%s": %s of its %s required blocks are done.', c.title,
-                coalesce(p.done_required, 0), coalesce(p.total_required, (
-                    select count(*)
-                    from public.blocks as o
-                    join public.program_requirements as r
-                        on r.community_id = o.community_id and r.program_id = enrollment.program_id
-                        and r.version = enrollment.program_version and r.node = s.node
-                        and r.course_id = o.course_id and r.course_version = o.version
-                    where o.community_id = enrollment.community_id and o.required and o.completion_mode = 'completable'
-                ))
+                (c.state).done_required, (c.state).total_required
             )
             when 'group' then pg_catalog.format(
                 'Complete at least %s of the courses in the group "%s": %s so far.', s.needed, s.group_name, b.met
@@ -337,19 +329,20 @@ begin
             else pg_catalog.format('Do at least %s of the following: %s so far.', s.needed, b.met)
         end
     from states as s
-    left join public.courses as c on c.community_id = enrollment.community_id and c.id = s.course_id
     cross join lateral (
-        select count(*) filter (where o.met)::integer as met from states as o where o.parent = s.node
+        select count(*) filter (where o.met)::integer as met from states as o where o.parent = s.node and o.needed > 0
     ) as b
+    -- For itself: what is met is not looked up.
     left join lateral (
-        select q.done_required, q.total_required
-        from public.course_progress as q
-        join public.program_requirements as r
-            on r.community_id = q.community_id and r.program_id = enrollment.program_id
-            and r.version = enrollment.program_version and r.node = s.node and r.course_version = q.version
-        where q.community_id = enrollment.community_id and q.user_id = enrollment.user_id and q.course_id = s.course_id
-            and q.attempt = private.current_attempt(q.community_id, q.user_id, q.course_id)
-    ) as p on true
+        select
+            o.title,
+            private.course_state(enrollment.community_id, enrollment.user_id, o.id, r.course_version) as state
+        from public.program_requirements as r
+        join public.courses as o on o.community_id = r.community_id and o.id = r.course_id
+        where r.community_id = enrollment.community_id and r.program_id = enrollment.program_id
+            and r.version = enrollment.program_version and r.node = s.node and s.kind = 'course'
+        offset 0
+    ) as c on true
     where not s.met and s.kind <> 'all' and not exists (
         select from states as o where o.node = s.parent and o.met
     );

@@ -234,6 +234,8 @@ begin
                     from public.course_attempts as o
                     where o.community_id = e.community_id and o.user_id = e.user_id and o.course_id = r.course_id
                 )
+            -- For itself, so that it is looked up: joined, all courses of the person would be gone through.
+            offset 0
         ) as p on true
     );
     -- From the last to the first, of all enrolments at once: parts come before what they are parts of.

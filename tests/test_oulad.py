@@ -177,7 +177,9 @@ def test_a_course_asks_for_what_can_be_handed_in(
 
 
 def test_enrolments_begin_with_a_program_that_asks_for_something(database: Database, tmp_path: Path) -> None:
-    import_oulad(database.dsn(), write_folder(tmp_path / "in", **learners("2013B,1,0,", "2013B,2,0,9")))
+    people = learners("2013B,1,0,", "2013B,2,0,9")
+    folder = write_folder(tmp_path / "in", assessments=["ZZ9,2013B,1,TMA,19,100"], **people)
+    import_oulad(database.dsn(), folder)
 
     rows = database.run(
         """
