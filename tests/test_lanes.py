@@ -221,8 +221,9 @@ async def test_of_two_that_lock_each_other_out_both_come_through(
     admin = identity_of(as_admin)
     with cloned(template) as own:
         # Each lock-out takes Postgres a second to find, and the last one waits for all of them.
-        patient = {"wait_seconds": 20, "lock_timeout_ms": 20_000, "statement_timeout_ms": 20_000}
-        lanes = await lanes_of(own, connections=8, **patient)
+        lanes = await lanes_of(
+            own, connections=8, wait_seconds=20, lock_timeout_ms=20_000, statement_timeout_ms=20_000
+        )
         try:
             await asyncio.gather(
                 *(
