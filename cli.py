@@ -1,4 +1,4 @@
-"""The commands: `serve`, `worker`, `install-jobs`, `import-oulad PATH`, `print-schema`, and `audit` with its own."""
+"""The commands: to serve, to run the jobs, to import, to print the schema, and `audit` with its own."""
 
 import resource
 import signal
@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated, NoReturn
+from uuid import UUID
 
 import psycopg
 import typer
@@ -19,8 +20,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from app import create_app, make_worker
-from jobs import audit, oulad
+from jobs import audit, legacy, oulad
 from jobs import worker as jobs_worker
+from jobs.imports import ImportFailed, shown
 from local.audit_key import audit_key_file
 from local.demo import DEMO_PASSWORD, SIGN_INS, load_demo
 from local.errors import LocalError
@@ -97,6 +99,55 @@ def import_oulad(
         oulad.run(folder, dsn, console, with_progress=with_progress)
 
 
+@app.command("oulad-results")
+def oulad_results(
+    folder: Annotated[Path, typer.Argument(help="Folder with the OULAD files, .csv or .csv.gz.")],
+    file: Annotated[Path, typer.Argument(help="The file to write: one for import-legacy.")],
+) -> None:
+    """Writes how OULAD's people did, as an earlier system would tell it: input for import-legacy."""
+    try:
+        with shown(console) as progress:
+            count = oulad.write_results(folder, file, progress)
+    except FileExistsError:
+        raise ImportFailed(f"{file} is there already. Name another file.") from None
+    except OSError as error:
+        raise ImportFailed(f"{file} cannot be written ({error.strerror}).") from None
+    _report(f"{count:,} results are in {file}.")
+
+
+@app.command("import-legacy")
+def import_legacy(
+    file: Annotated[
+        Path,
+        typer.Argument(help="CSV with learner, course, percent, completed_at; further columns are kept."),
+    ],
+    community: Annotated[
+        str | None, typer.Option(help="Slug or id; or else the file has a column community.")
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Where each line's result goes; default: FILE.results.csv beside it.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Does and tells all of it, and writes nothing.")
+    ] = False,
+) -> None:
+    """Imports course progress of an earlier system, as a floor; again, it goes on where it was."""
+    with _admin_database(Settings()) as dsn:
+        legacy.run_import(file, dsn, console, community=community, results=results, dry_run=dry_run)
+
+
+@app.command("undo-legacy")
+def undo_legacy(
+    batch: Annotated[UUID | None, typer.Argument(help="What the import told; without it, a list.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Does and tells all of it, and writes nothing.")
+    ] = False,
+) -> None:
+    """Takes an import of legacy progress back; without a batch, lists what there is."""
+    with _admin_database(Settings()) as dsn:
+        legacy.run_undo(batch, dsn, console, dry_run=dry_run)
+
+
 @audit_app.command("seal")
 def audit_seal(
     restored: Annotated[
@@ -162,7 +213,7 @@ def main() -> None:
         _end_with("; ".join(wrong))
     except SettingsError as error:
         _end_with(f'{error}. Lists are JSON, like ["https://app.example.org"].')
-    except (LocalError, oulad.ImportFailed, audit.AuditError, ValueError) as error:
+    except (LocalError, ImportFailed, audit.AuditError, ValueError) as error:
         _end_with(str(error))
     except KeyboardInterrupt:
         raise SystemExit(130) from None

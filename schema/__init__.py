@@ -14,6 +14,7 @@ from schema.enrollment_moves import EnrollmentMoveMutation, EnrollmentMoveQuery
 from schema.enrollments import EnrollmentMutation, EnrollmentQuery
 from schema.invitations import InvitationMutation, InvitationQuery
 from schema.jobs import JobQuery
+from schema.legacy import LegacyQuery
 from schema.members import MemberMutation
 from schema.program_structure import ProgramStructureMutation
 from schema.programs import ProgramMutation, ProgramQuery
@@ -33,6 +34,7 @@ class Query(
     EnrollmentMoveQuery,
     ProgressQuery,
     SessionQuery,
+    LegacyQuery,
     AuditQuery,
     JobQuery,
 ):

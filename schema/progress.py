@@ -132,9 +132,14 @@ class CourseProgress:
     earned: float = strawberry.field(description="Weight times value, added up over the required blocks.")
     possible: float = strawberry.field(description="The weights of the required blocks, added up.")
     percent: float = strawberry.field(
-        description="100 * earned / possible, floored to a whole number; 100 only when the course is complete."
+        description="100 * earned / possible or legacyPercent, whichever is more, floored to a whole number; 100 only "
+        "when the course is complete."
     )
-    started_at: datetime | None
+    legacy_percent: float | None = strawberry.field(
+        description="What an earlier system showed, 0 to 100, as far as it was imported: percent is no less. It does "
+        "not show in earned and doneRequired."
+    )
+    started_at: datetime | None = strawberry.field(description="Null where only legacy progress is known.")
     completed_at: datetime | None = strawberry.field(description="Never moves once set.")
     next_block: Block | None = computed_row(
         "private.next_block", "The first required block in reading order that is not complete."

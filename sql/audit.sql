@@ -483,7 +483,7 @@ begin
             and c.relname not in (
                 'audit_entries', 'audit_salts', 'audit_seals', 'audit_heads', 'progress_events', 'block_completions',
                 'course_progress', 'program_progress', 'program_requirements', 'progress_queue',
-                'job_runs', 'learning_sessions', 'xapi_statements'
+                'job_runs', 'learning_sessions', 'xapi_statements', 'legacy_progress'
             )
         order by c.relname
     loop

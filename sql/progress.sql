@@ -169,6 +169,7 @@ create table public.course_progress (
     started_at timestamptz,
     completed_at timestamptz,
     updated_at timestamptz not null default now(),
+    legacy_percent numeric(6, 3),
     constraint course_progress_pkey primary key (community_id, user_id, course_id, version, attempt),
     constraint course_progress_member_exists foreign key (community_id, user_id)
     references public.memberships (community_id, user_id) on delete cascade,
@@ -182,6 +183,7 @@ comment on column public.course_progress.done_required is 'How many of its requi
 comment on column public.course_progress.earned is 'Weight times value, over the required blocks.';
 comment on column public.course_progress.possible is 'The weights of the required blocks.';
 comment on column public.course_progress.completed_at is 'Never moves once set, whatever becomes of the blocks.';
+comment on column public.course_progress.legacy_percent is 'A floor from legacy_progress, 0 to 100; null without any.';
 
 -- Where an enrolment stands: one row each, from its beginning.
 create table public.program_progress (
@@ -194,6 +196,7 @@ create table public.program_progress (
     percent integer not null,
     completed_at timestamptz,
     updated_at timestamptz not null default now(),
+    completed_by_batch uuid,
     constraint program_progress_pkey primary key (community_id, enrollment_id),
     constraint program_progress_enrollment_exists foreign key (community_id, enrollment_id)
     references public.program_enrollments (community_id, id) on delete cascade,
@@ -206,6 +209,8 @@ create table public.program_progress (
 alter table public.program_progress enable row level security;
 alter table public.program_progress alter column community_id set (n_distinct = 20);
 comment on table public.program_progress is 'How far an enrolment has come.';
+comment on column public.program_progress.completed_by_batch is
+'The batch of legacy progress that completed it: undone, the enrolment goes on.';
 comment on column public.program_progress.percent is 'Floored; 100 only when the enrolment is completed.';
 
 -- The percent stands by, for averages. One index for both ways: of two that begin so, the planner would take the wrong one.
@@ -278,7 +283,8 @@ begin
 end
 $$;
 
--- What the blocks that somebody has done come to in a version of their course: a row of course_progress, counted anew.
+-- What the blocks that somebody has done come to in a version of their course, over the floor of legacy progress: a row
+-- of course_progress, counted anew.
 create function private.counted_course_progress(
     community uuid, person uuid, course uuid, in_version integer, in_attempt integer
 ) returns public.course_progress
@@ -288,12 +294,13 @@ language plpgsql
 as $$
 declare
     counted public.course_progress;
+    floor record;
 begin
     select
         community, person, course, in_version, in_attempt,
         count(*) filter (where c.value = 1), count(*),
         coalesce(pg_catalog.sum(b.weight * c.value), 0), coalesce(pg_catalog.sum(b.weight), 0),
-        null, max(c.completed_at), pg_catalog.now()
+        null, max(c.completed_at), pg_catalog.now(), null
     into counted
     from public.blocks as b
     -- For itself, so that each block is looked up: joined, all completions would be gone through for each block.
@@ -309,6 +316,9 @@ begin
     if counted.total_required = 0 or counted.done_required < counted.total_required then
         counted.completed_at := null;
     end if;
+    floor := private.legacy_floor(community, person, course, in_version, in_attempt);
+    counted.legacy_percent := floor.percent;
+    counted.completed_at := least(counted.completed_at, floor.completed_at);
     select min(c.started_at) into counted.started_at
     from public.block_completions as c
     where c.community_id = community and c.user_id = person and c.course_id = course and c.attempt = in_attempt;

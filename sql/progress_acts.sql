@@ -31,14 +31,17 @@ begin
     set
         done_required = counted.done_required, total_required = counted.total_required,
         earned = counted.earned, possible = counted.possible, started_at = counted.started_at,
-        updated_at = pg_catalog.now()
+        legacy_percent = counted.legacy_percent, updated_at = pg_catalog.now()
     from public.course_progress as o
     cross join lateral private.counted_course_progress(o.community_id, o.user_id, o.course_id, o.version, o.attempt) as counted
     where o.community_id = community and o.user_id = person and o.course_id = course and o.attempt = in_attempt
         and p.community_id = o.community_id and p.user_id = o.user_id and p.course_id = o.course_id
         and p.version = o.version and p.attempt = o.attempt
-        and (p.done_required, p.total_required, p.earned, p.possible, p.started_at) is distinct from
-            (counted.done_required, counted.total_required, counted.earned, counted.possible, counted.started_at);
+        and (p.done_required, p.total_required, p.earned, p.possible, p.started_at, p.legacy_percent)
+            is distinct from (
+                counted.done_required, counted.total_required, counted.earned, counted.possible, counted.started_at,
+                counted.legacy_percent
+            );
     get diagnostics different = row_count;
     return different;
 end

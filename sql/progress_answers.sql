@@ -29,10 +29,11 @@ create type private.course_progress_state as (
     started_at timestamptz,
     completed_at timestamptz,
     -- In a list.
-    place integer
+    place integer,
+    legacy_percent numeric
 );
 
--- Percent is floored, and 100 is shown for what is complete and nothing else.
+-- Percent is floored, and 100 is shown for what is complete and nothing else. It is no less than what legacy progress says.
 create function private.course_state_of(progress public.course_progress) returns private.course_progress_state
 stable
 set search_path = ''
@@ -44,16 +45,18 @@ begin
         case
             when progress.completed_at is not null then 'completed'
             when progress.total_required = 0 then 'not_applicable'
-            when progress.started_at is not null then 'in_progress'
+            when progress.started_at is not null or progress.legacy_percent > 0 then 'in_progress'
             else 'not_started'
         end,
         progress.done_required, progress.total_required, progress.earned, progress.possible,
         case
             when progress.completed_at is not null then 100
-            when progress.possible > 0 then least(pg_catalog.floor(100 * progress.earned / progress.possible), 99)
+            when progress.possible > 0 then least(pg_catalog.floor(
+                greatest(100 * progress.earned / progress.possible, progress.legacy_percent)
+            ), 99)
             else 0
         end,
-        progress.started_at, progress.completed_at, null
+        progress.started_at, progress.completed_at, null, progress.legacy_percent
     )::private.course_progress_state;
 end
 $$;
@@ -141,7 +144,7 @@ begin
     return query
     select
         s.user_id, s.course_id, s.version, s.attempt, s.status, s.done_required, s.total_required, s.earned, s.possible,
-        s.percent, s.started_at, s.completed_at, a.sequence_order
+        s.percent, s.started_at, s.completed_at, a.sequence_order, s.legacy_percent
     from public.program_enrollments as e
     join public.program_course_assignments as a
         on a.community_id = e.community_id and a.program_id = e.program_id and a.version = e.program_version
@@ -162,7 +165,7 @@ begin
     return query
     select
         s.user_id, s.course_id, s.version, s.attempt, s.status, s.done_required, s.total_required, s.earned, s.possible,
-        s.percent, s.started_at, s.completed_at, c.place::integer
+        s.percent, s.started_at, s.completed_at, c.place::integer, s.legacy_percent
     from pg_catalog.jsonb_array_elements(told -> 'courses') with ordinality as c (course, place)
     cross join lateral private.course_progress(c.course) as s;
 end
@@ -320,8 +323,12 @@ begin
         case s.kind when 'course' then 0 else b.met end, least(pg_catalog.floor(s.share * 100), 99)::integer,
         case s.kind
             when 'course' then pg_catalog.format(
-                'Complete the course "%s": %s of its %s required blocks are done.', c.title,
-                (c.state).done_required, (c.state).total_required
+                'Complete the course "%s": %s of its %s required blocks are done.%s', c.title,
+                (c.state).done_required, (c.state).total_required, case
+                    when (c.state).legacy_percent > 0 then pg_catalog.format(
+                        ' An earlier system had it at %s percent.', pg_catalog.trim_scale((c.state).legacy_percent)
+                    )
+                end
             )
             when 'group' then pg_catalog.format(
                 'Complete at least %s of the courses in the group "%s": %s so far.', s.needed, s.group_name, b.met

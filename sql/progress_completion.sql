@@ -33,11 +33,18 @@ begin
             where p.community_id = e.community_id and p.user_id = e.user_id and p.course_id = r.course_id
                 and p.version = r.course_version and p.attempt = a.attempt
             offset 0
-        ) and exists (
-            select from public.block_completions as c
-            where c.community_id = e.community_id and c.user_id = e.user_id and c.course_id = r.course_id
-                and c.attempt = a.attempt
-            offset 0
+        ) and (
+            exists (
+                select from public.block_completions as c
+                where c.community_id = e.community_id and c.user_id = e.user_id and c.course_id = r.course_id
+                    and c.attempt = a.attempt
+                offset 0
+            ) or exists (
+                select from public.legacy_progress as l
+                where l.community_id = e.community_id and l.user_id = e.user_id and l.course_id = r.course_id
+                    and l.attempt = a.attempt and (l.percent > 0 or l.completed_at is not null)
+                offset 0
+            )
         )
         -- For itself, as the others: joined, each would be counted before it is asked whether it is there, and all that
         -- the person has done be read for that.
@@ -185,7 +192,7 @@ declare
     roots private.requirement_state[] := array(
         select s from private.requirement_states(enrollments) as s where s.node = 0
     );
-    done record;
+    done private.requirement_state[];
 begin
     update public.program_progress as p
     set status = now_at.status, percent = now_at.percent, updated_at = pg_catalog.now()
@@ -204,15 +211,15 @@ begin
     where p.community_id = now_at.community_id and p.enrollment_id = now_at.id and p.status <> 'completed'
         and (p.status, p.percent) is distinct from (now_at.status, now_at.percent);
     -- With no course completed there is nothing to complete: a program that asks for nothing stays open.
-    for done in
-        select e as enrollment, r.completed_at
+    done := array(
+        select r
         from pg_catalog.unnest(roots) as r
         join pg_catalog.unnest(enrollments) as e on e.id = r.enrollment_id
         where r.met and r.completed_at is not null and e.status = 'active'
-        order by e.id
-    loop
-        perform private.complete_enrollment(done.enrollment, done.completed_at);
-    end loop;
+    );
+    if done <> '{}' then
+        perform private.complete_enrollments(enrollments, done);
+    end if;
 end
 $$;
 
@@ -234,29 +241,39 @@ $$;
 create trigger program_enrollments_follow_completion after update of status on public.program_enrollments
 for each row when (old.status <> 'completed' and new.status = 'completed') execute function private.follow_completion();
 
--- The reason is for the audit log, in which whoever sent the last event stands as the actor.
-create function private.complete_enrollment(enrollment public.program_enrollments, completed_at timestamptz) returns void
+-- Completes those whose roots are met, of one community. The reason is for the audit log, in which whoever sent the last
+-- event stands as the actor.
+create function private.complete_enrollments(
+    enrollments public.program_enrollments[], done private.requirement_state[]
+) returns void
 volatile
 set search_path = ''
 language plpgsql
 as $$
 declare
+    community constant uuid := enrollments[1].community_id;
     noted text := pg_catalog.current_setting('gym.reason', true);
+    free uuid[];
 begin
-    -- Whoever changes the enrolment right now may be waiting for this learner: then it is left to the worker.
-    perform from public.program_enrollments as e
-    where e.community_id = enrollment.community_id and e.id = enrollment.id
-    for no key update skip locked;
-    if not found then
-        perform private.queue_progress(enrollment.community_id, array[enrollment.id]);
-        return;
-    end if;
+    -- Whoever changes an enrolment right now may be waiting for this learner: then it is left to the worker.
+    free := array(
+        select e.id
+        from public.program_enrollments as e
+        where e.community_id = community and e.id in (select d.enrollment_id from pg_catalog.unnest(done) as d)
+        order by e.id
+        for no key update skip locked
+    );
+    perform private.queue_progress(community, array(
+        select d.enrollment_id from pg_catalog.unnest(done) as d where d.enrollment_id <> all (free)
+    ));
     perform private.note_reason('What the program asks for is done.');
     update public.program_enrollments as e
-    set status = 'completed', completed_at = greatest(complete_enrollment.completed_at, e.enrolled_at)
-    where e.community_id = enrollment.community_id and e.id = enrollment.id and e.status = 'active'
+    set status = 'completed', completed_at = greatest(d.completed_at, e.enrolled_at)
+    from pg_catalog.unnest(done) as d
+    join pg_catalog.unnest(enrollments) as seen on seen.id = d.enrollment_id
+    where e.community_id = community and e.id = d.enrollment_id and e.id = any (free) and e.status = 'active'
         -- One that was moved meanwhile is looked at again, in its new version.
-        and e.program_version = enrollment.program_version
+        and e.program_version = seen.program_version
         -- Of one that has lapsed only the clock has not spoken yet.
         and (e.expires_at > pg_catalog.now()) is not false;
     perform private.note_reason(noted);
@@ -354,6 +371,8 @@ begin
     end if;
     if exists (
         select from public.block_completions as c where c.community_id = new.community_id and c.user_id = new.user_id
+    ) or exists (
+        select from public.legacy_progress as l where l.community_id = new.community_id and l.user_id = new.user_id
     ) then
         perform private.begin_course_progress(array[new]);
         perform private.evaluate_enrollments(array[new]);
@@ -378,12 +397,21 @@ declare
     opened uuid[];
 begin
     with latest as (
-        select b.course_id, max(b.attempt) as attempt
-        from public.block_completions as b
-        where b.community_id = community and b.user_id = person and b.course_id = any (courses)
-            and b.attempt = private.current_attempt(community, person, b.course_id)
-        group by b.course_id
-        order by b.course_id
+        select c.course_id, c.attempt
+        from (
+            select distinct c as course_id, private.current_attempt(community, person, c) as attempt
+            from pg_catalog.unnest(courses) as c
+        ) as c
+        where exists (
+            select from public.block_completions as b
+            where b.community_id = community and b.user_id = person and b.course_id = c.course_id
+                and b.attempt = c.attempt
+        ) or exists (
+            select from public.legacy_progress as l
+            where l.community_id = community and l.user_id = person and l.course_id = c.course_id
+                and l.attempt = c.attempt and (l.percent > 0 or l.completed_at is not null)
+        )
+        order by c.course_id
     ),
     begun as (
         insert into public.course_attempts (community_id, user_id, course_id, attempt, reason)

@@ -216,10 +216,10 @@ begin
             p.completed_at is not null or r.needed = 0,
             case
                 when p.completed_at is not null or r.needed = 0 then 1
-                when p.possible > 0 then p.earned / p.possible
+                when p.possible > 0 then greatest(p.earned / p.possible, p.legacy_percent / 100)
                 else 0
             end,
-            p.started_at is not null, p.completed_at
+            p.started_at is not null or p.legacy_percent > 0, p.completed_at
         )::private.requirement_state
         from pg_catalog.unnest(enrollments) as e
         join public.program_requirements as r

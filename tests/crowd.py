@@ -36,6 +36,7 @@ REQUEST = "a-request-of-many-changes"
 OPEN_SESSION = _key("open session", 1)
 # Of that program, with 60 of them in it.
 COHORT = _key("cohort", 100_877)
+BATCH = _key("file", 1)
 
 # Alpha is the first place and Beta the second. What belongs to a place has its number times 100,000 in its own.
 _PLACES = """
@@ -311,6 +312,27 @@ from program as p,
 """
 
 
+# A file, with a line for each enrolment in a course of its program.
+_LEGACY = """
+insert into public.legacy_batches (community_id, id, file_name, file_digest)
+select community_id, pg_temp.key('file', place), 'legacy.csv', repeat('f', 64) from place;
+
+insert into public.legacy_progress (
+    id, community_id, batch_id, line, user_id, course_id, attempt, version, percent, imported_at
+)
+select
+    pg_temp.key('line', l.n), l.community_id, pg_temp.key('file', p.place), l.n, l.user_id, l.course_id, 1, 1, 40,
+    '2026-06-01'::timestamptz + l.n * interval '1 second'
+from (
+    select e.community_id, e.user_id, a.course_id, row_number() over (order by e.community_id, e.id) as n
+    from public.program_enrollments as e
+    join public.program_course_assignments as a
+        on a.community_id = e.community_id and a.program_id = e.program_id and a.version = e.program_version
+        and a.sequence_order = 1
+) as l
+join place as p on p.community_id = l.community_id;
+"""
+
 _JOB_RUNS = """
 insert into public.job_runs (community_id, task, job_id, attempt, status, started_at, finished_at, did)
 select
@@ -342,6 +364,7 @@ def fill(database: Database) -> None:
         _PROGRESS,
         _SESSIONS,
         _AUDIT,
+        _LEGACY,
         _JOB_RUNS,
     )
     with psycopg.connect(database.dsn("supabase_admin"), autocommit=True) as connection:

@@ -382,6 +382,31 @@ def _progress_queue() -> list[Record]:
     return [Record("private.progress_queue", "any", found, insert, "queued_at = now()")]
 
 
+def _legacy() -> list[Record]:
+    batch = f"(select id from public.legacy_batches where community_id = '{ALPHA}' limit 1)"
+    columns = "(community_id, batch_id, line, user_id, course_id, attempt, version, percent)"
+    files = "(community_id, id, file_name, file_digest)"
+    return [
+        Record(
+            "public.legacy_batches",
+            "any",
+            f"community_id = '{ALPHA}'",
+            f"{files} values ('{ALPHA}', gen_random_uuid(), 'new.csv', repeat('1', 64))",
+            "undone_at = now()",
+        ),
+        *(
+            Record(
+                "public.legacy_progress",
+                row,
+                f"user_id = '{person.id}'",
+                f"{columns} values ('{ALPHA}', {batch}, 99, '{person.id}', '{COURSE}', 1, 1, 50)",
+                "percent = 100",
+            )
+            for row, person in (("the learner's", LEARNER), ("a peer's", PEER))
+        ),
+    ]
+
+
 def _job_runs() -> list[Record]:
     insert = f"(community_id, task, job_id, attempt) values ('{ALPHA}', 'rest', 9, 1)"
     return [Record("public.job_runs", "any", f"community_id = '{ALPHA}'", insert, "did = 1")]
@@ -410,5 +435,6 @@ RECORDS = (
     *_xapi_statements(),
     *_program_requirements(),
     *_progress_queue(),
+    *_legacy(),
     *_job_runs(),
 )

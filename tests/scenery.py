@@ -243,10 +243,33 @@ def _progress(connection: psycopg.Connection) -> None:
         }
         row = (learner.community, learner.id, uuid4(), verb, activity, learner.id, False, Jsonb(said))
         _insert(connection, "public.xapi_statements", about_xapi, [(*row, _CONFIRMED_AT)])
+    _legacy(connection)
     queued = [(ALPHA, cast.KEPT_ENROLLMENT)]
     _insert(connection, "private.progress_queue", "community_id, enrollment_id", queued)
     runs = [(community, "rest", 1, 1) for community in (ALPHA, BETA)]
     _insert(connection, "public.job_runs", "community_id, task, job_id, attempt", runs)
+
+
+def _legacy(connection: psycopg.Connection) -> None:
+    """A line each of a file, which are floors under nothing: the learners have no progress in these courses."""
+    batch = uuid4()
+    columns = "community_id, id, file_name, file_digest"
+    files = [(community, batch, "legacy.csv", "0" * 64) for community in (ALPHA, BETA)]
+    _insert(connection, "public.legacy_batches", columns, files)
+    columns = "community_id, batch_id, line, user_id, course_id, attempt, version, percent, data"
+    lines = [
+        (person.community, batch, line, person.id, course, 9, 1, 40, Jsonb({"grade": "B"}))
+        for line, (person, course) in enumerate(
+            (
+                (cast.LEARNER, cast.COURSE),
+                (cast.PEER, cast.COURSE),
+                (cast.OTHER_LEARNER, cast.OTHER_COURSE),
+                (cast.OTHER_PEER, cast.OTHER_COURSE),
+            ),
+            start=2,
+        )
+    ]
+    _insert(connection, "public.legacy_progress", columns, lines)
 
 
 def _sessions(connection: psycopg.Connection) -> None:

@@ -10,7 +10,7 @@ TENANT_TABLES = (
     *("program_versions", "program_course_groups"),
     *("progress_events", "block_completions", "completion_overrides", "course_attempts"),
     *("course_progress", "program_progress", "program_requirements", "xapi_statements"),
-    *("learning_sessions", "audit_entries", "job_runs"),
+    *("learning_sessions", "audit_entries", "job_runs", "legacy_batches", "legacy_progress"),
 )
 SEEN = " union all ".join(f"select '{table}', community_id from public.{table}" for table in TENANT_TABLES)
 

@@ -38,6 +38,7 @@ LOGS_OF_THEIR_OWN = {
     "public.program_progress": "follows from these",
     "public.learning_sessions": "is the log of when people were there",
     "public.job_runs": "is the log of the worker",
+    "public.legacy_progress": "is what files say, of whose batches each is recorded",
     "public.xapi_statements": "is the log of what other programs say, append-only",
     "private.progress_queue": "is a list of what the worker has to do",
     "public.program_requirements": "is the criteria of a version, which is recorded, spelt out",

@@ -31,6 +31,7 @@ OWN_AMONG_ALL = {
     "cohorts": "cohorts",
     "blockCompletions": "block_completions",
     "learningSessions": "learning_sessions",
+    "legacyProgress": "legacy_progress",
     "jobRuns": "job_runs",  # of which a learner sees none
 }
 # Nor is there an index for "those one belongs to, or all for super admins", and there are not many communities.

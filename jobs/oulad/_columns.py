@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from jobs.oulad._problems import shortened
+from jobs.imports import shortened
 
 T = TypeVar("T")
 

@@ -3,34 +3,22 @@
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from jobs.imports import shown
 from jobs.oulad._load import import_oulad
 from jobs.oulad._totals import ImportTotals
 
 
 def run(path: Path, dsn: str, console: Console, *, with_progress: bool = False) -> ImportTotals:
     """Imports the folder, or raises ImportFailed."""
-    with _bars(console) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def show(step: str, done: int, total: int) -> None:
-            if step not in tasks:
-                tasks[step] = bars.add_task(step)
-            bars.update(tasks[step], completed=done, total=total)
-
-        totals = import_oulad(dsn, path, with_progress=with_progress, progress=show)
+    with shown(console) as progress:
+        totals = import_oulad(dsn, path, with_progress=with_progress, progress=progress)
     console.print(_summary(totals))
     for note in totals.notes:
         console.print(f"  {note}", highlight=False)
     console.print(_conclusion(totals), highlight=False)
     return totals
-
-
-def _bars(console: Console) -> Progress:
-    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn()
-    return Progress(*columns, console=console)
 
 
 def _summary(totals: ImportTotals) -> Table:

@@ -6,9 +6,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from jobs.imports import ImportFailed, Problems, Progress
 from jobs.oulad._columns import BadLineError, Column, Line
-from jobs.oulad._lines import Progress, read_lines
-from jobs.oulad._problems import ImportFailed, Problems
+from jobs.oulad._lines import read_lines
 from jobs.oulad._records import (
     ACTIVITY,
     ASSESSMENT,

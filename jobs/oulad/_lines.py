@@ -3,15 +3,12 @@
 import csv
 import gzip
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from jobs.imports import Problems, Progress, shortened
 from jobs.oulad._columns import BadLineError, Column, Line
-from jobs.oulad._problems import Problems, shortened
-
-# What is being done, how far it is, of how much.
-Progress = Callable[[str, int, int], None]
 
 _LONGEST_LINE = 10_000
 _LINES_BETWEEN_REPORTS = 500

@@ -6,13 +6,11 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from jobs.imports import Problems, Progress, explained
 from jobs.oulad._content import ASSIGNMENTS, BLOCKS, COMMUNITIES, COURSE_VERSIONS, COURSES, PROGRAMS
-from jobs.oulad._database_errors import explained
 from jobs.oulad._files import read_folder
-from jobs.oulad._lines import Progress
 from jobs.oulad._notes import notes_on
 from jobs.oulad._people import ENROLLMENTS, MEMBERSHIPS, REFUSALS, USERS
-from jobs.oulad._problems import Problems
 from jobs.oulad._records import Folder
 from jobs.oulad._rows import Row
 from jobs.oulad._submissions import record_submissions

@@ -9,8 +9,8 @@ from typing import Any, LiteralString
 
 import psycopg
 
+from jobs.imports import Progress
 from jobs.oulad._ids import id_of
-from jobs.oulad._lines import Progress
 from jobs.oulad._records import Folder, Presentation, Submission
 from jobs.oulad._totals import ImportTotals
 

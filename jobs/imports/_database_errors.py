@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import psycopg
 
-from jobs.oulad._problems import ImportFailed
+from jobs.imports._problems import ImportFailed
 
 
 @contextmanager

@@ -1,0 +1,60 @@
+"""Batches: files that were imported, each with one id in all the communities that it tells of."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+
+from jobs.imports import ImportFailed
+from jobs.legacy._file import LegacyFile
+
+_LOCK = 0x6C6567616379  # "legacy"
+
+
+def take_turn(connection: psycopg.Connection[Any]) -> None:
+    """One import or undoing at a time; the turn ends with the connection."""
+    (taken,) = connection.execute("select pg_try_advisory_lock(%s)", [_LOCK]).fetchone() or (False,)
+    connection.commit()
+    if not taken:
+        raise ImportFailed(
+            "Legacy progress is being imported or undone by another process. Wait for its end."
+        )
+
+
+def batch_of(connection: psycopg.Connection[Any], file: LegacyFile) -> tuple[UUID, bool]:
+    """The id of the file's batch, and whether it was begun before."""
+    known = connection.execute(
+        "select id from public.legacy_batches where file_digest = %s and undone_at is null limit 1",
+        [file.digest],
+    ).fetchone()
+    return (known[0], True) if known else (uuid4(), False)
+
+
+def begin_batch(connection: psycopg.Connection[Any], community: UUID, batch: UUID, file: LegacyFile) -> None:
+    connection.execute(
+        """
+        insert into public.legacy_batches (community_id, id, file_name, file_digest)
+        values (%s, %s, %s, %s)
+        on conflict (community_id, id) do nothing
+        """,
+        [community, batch, file.name[-255:], file.digest],
+    )
+
+
+def batches(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
+    """For people: id, communities, file, lines, when it was begun and undone; the newest first."""
+    return connection.execute(
+        """
+        select
+            b.id, string_agg(c.slug, ', ' order by c.slug), min(b.file_name),
+            sum((
+                select count(*) from public.legacy_progress as l
+                where l.community_id = b.community_id and l.batch_id = b.id
+            )),
+            min(b.imported_at), max(b.undone_at)
+        from public.legacy_batches as b
+        join public.communities as c on c.id = b.community_id
+        group by b.id
+        order by min(b.imported_at) desc, b.id
+        """
+    ).fetchall()

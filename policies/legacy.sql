@@ -1,0 +1,36 @@
+-- Learners see what is known of their own earlier progress, admins everybody's in the community; only admins from which
+-- files. The platform imports, and nobody else.
+
+alter table public.legacy_batches enable row level security;
+alter table public.legacy_batches force row level security;
+revoke all on public.legacy_batches from public, anon, authenticated, service_role;
+grant select on public.legacy_batches to authenticated, service_role;
+
+drop policy if exists admins_see_legacy_batches on public.legacy_batches;
+create policy admins_see_legacy_batches on public.legacy_batches
+for select to authenticated
+using ((select private.is_community_admin()));
+
+alter table public.legacy_progress enable row level security;
+alter table public.legacy_progress force row level security;
+revoke all on public.legacy_progress from public, anon, authenticated, service_role;
+grant select on public.legacy_progress to authenticated, service_role;
+
+drop policy if exists learners_see_their_legacy_progress_admins_all on public.legacy_progress;
+create policy learners_see_their_legacy_progress_admins_all on public.legacy_progress
+for select to authenticated
+using (user_id = (select auth.uid()) or (select private.is_community_admin()));
+
+revoke all on function
+private.legacy_floor(uuid, uuid, uuid, integer, integer),
+private.legacy_entries_in(uuid, jsonb),
+private.lay_legacy_floors(uuid, private.learner_course[]),
+private.enrollments_to_raise(uuid, private.learner_course[]),
+private.percents_shown(uuid, private.learner_course[]),
+private.begin_legacy_courses(uuid, private.learner_course[]),
+private.raise_enrollments(uuid, uuid, private.learner_course[]),
+private.take_legacy_progress(uuid, uuid, jsonb),
+private.lift_legacy_floors(uuid, public.legacy_progress[]),
+private.reopen_enrollments(uuid, uuid, uuid[]),
+private.undo_legacy_progress(uuid, uuid, uuid, integer)
+from public, anon, authenticated, service_role;
