@@ -60,15 +60,15 @@ def _read(path: Path, progress: Progress) -> tuple[tuple[str, ...], list[Record]
     step, size = f"Reading {path.name}", path.stat().st_size
     records: list[Record] = []
     columns: tuple[str, ...] = ()
-    with path.open("rb") as file, _unpacked(file, path) as stream:
-        for line, cells in _lines(stream, path.name):
+    with path.open("rb") as file, _text(file, path) as text:
+        for line, cells in _lines(text, path.name):
             if not columns:
                 columns = _checked_columns(cells, path.name)
             elif any(cells):
                 records.append(_record(line, columns, cells))
             if len(records) > _MOST_LINES:
                 raise ImportFailed(f"{path.name} has more than {_MOST_LINES:,} lines. Split it.")
-            if line % _RECORDS_BETWEEN_REPORTS == 0:
+            if len(records) % _RECORDS_BETWEEN_REPORTS == 0:
                 progress(step, min(file.tell(), size), size)
     if not columns:
         raise ImportFailed(f"{path.name} is empty; expected is a line with the names of the columns.")
@@ -76,13 +76,13 @@ def _read(path: Path, progress: Progress) -> tuple[tuple[str, ...], list[Record]
     return columns, records
 
 
-def _unpacked(file: BinaryIO, path: Path) -> BinaryIO | gzip.GzipFile:
-    return gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
+def _text(file: BinaryIO, path: Path) -> io.TextIOWrapper:
+    unpacked = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
+    return io.TextIOWrapper(unpacked, encoding="utf-8-sig", newline="")
 
 
-def _lines(stream: BinaryIO | gzip.GzipFile, name: str) -> Iterator[tuple[int, list[str]]]:
+def _lines(text: io.TextIOWrapper, name: str) -> Iterator[tuple[int, list[str]]]:
     """The fields of each record, with the number of the line that it begins in: a quoted field may span several."""
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
     first = 1
     try:
         reader = csv.reader(text, strict=True, delimiter=_delimiter(text))
