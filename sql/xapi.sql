@@ -39,9 +39,16 @@ comment on column public.xapi_statements.event_status is 'What became of the eve
 comment on column public.xapi_statements.reason is 'Why it does not count, where it does not and might have.';
 
 create index xapi_statements_member_idx on public.xapi_statements (community_id, user_id, stored_at, id);
-create index xapi_statements_stored_at_idx on public.xapi_statements (community_id, stored_at, id, user_id);
-create index xapi_statements_activity_idx on public.xapi_statements (community_id, activity, stored_at, id, user_id);
 create index xapi_statements_voids_idx on public.xapi_statements (community_id, voids) where voids is not null;
+-- For lists, in their order; what is void is in none, so that no page goes past it. That of verbs costs a statement 220 bytes
+-- of index and a list of a hundred 4 percent more time. Without it, who asks for a rare verb waits until all that the
+-- community has said is gone through.
+create index xapi_statements_stored_at_idx on public.xapi_statements (community_id, stored_at, id, user_id)
+where voided_at is null;
+create index xapi_statements_activity_idx on public.xapi_statements (community_id, activity, stored_at, id, user_id)
+where voided_at is null;
+create index xapi_statements_verb_idx on public.xapi_statements (community_id, verb, stored_at, id, user_id)
+where voided_at is null;
 
 create function private.keep_statements() returns trigger
 volatile
