@@ -9,6 +9,7 @@ from tests import cast
 from tests.api import Api, api_of
 from tests.databases import Database, build_template, cloned, running_cluster
 from tests.people import Person, signed_in, signed_out
+from tests.stating import Xapi, xapi_over
 
 
 @pytest.fixture(scope="session")
@@ -99,3 +100,10 @@ async def api(database: Database) -> AsyncIterator[Api]:
     """GraphQL over this test's database."""
     async with api_of(database) as api:
         yield api
+
+
+@pytest.fixture
+async def xapi(database: Database) -> AsyncIterator[Xapi]:
+    """xAPI over this test's database."""
+    async with xapi_over(database) as xapi:
+        yield xapi

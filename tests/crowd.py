@@ -37,6 +37,10 @@ OPEN_SESSION = _key("open session", 1)
 # Of that program, with 60 of them in it.
 COHORT = _key("cohort", 100_877)
 BATCH = _key("file", 1)
+# What players say: one of the learner, all the time; and a broken one of a member, too much, all of it void by now.
+WATCHED, BROKEN = "https://videos.example/1", "https://broken.example/1"
+WATCHED_TIMES = 3000
+SAID, VOIDED = (tuple(_key(kind, number) for number in range(1, 51)) for kind in ("watched", "broken"))
 
 # Alpha is the first place and Beta the second. What belongs to a place has its number times 100,000 in its own.
 _PLACES = """
@@ -342,6 +346,55 @@ from place, generate_series(1, case place when 1 then 5000 else 10 end) as n;
 """
 
 
+# One for each completion. Most have one of two verbs, few a third, and a fourth was in use long ago; small communities
+# have said nothing else.
+_STATEMENTS = """
+create temp table said as
+select
+    community_id, user_id, pg_temp.key('statement', place * 1000000 + n) as id,
+    case
+        when n <= 200 then 'attempted' when mod(n, 500) = 0 then 'passed' when earned_at is not null then 'completed'
+        else 'experienced'
+    end as verb,
+    'urn:uuid:' || block_id as activity, created_at + n * interval '1 microsecond' as stored_at, null::uuid as voids,
+    null::uuid as voided_by
+from (
+    select
+        c.*, p.place,
+        row_number() over (partition by p.place order by c.created_at, c.user_id, c.block_id) as n
+    from public.block_completions as c
+    join place as p using (community_id)
+) as c
+union all
+select
+    %(alpha)s, %(learner)s, pg_temp.key('watched', n), 'experienced', %(watched)s,
+    '2026-01-01'::timestamptz + n * interval '1 minute', null, null
+from generate_series(1, %(watched_times)s) as n
+union all
+select
+    %(alpha)s, %(member)s, pg_temp.key('broken', n), 'experienced', %(broken)s,
+    '2026-02-01'::timestamptz + n * interval '1 second', null, pg_temp.key('voiding', n)
+from generate_series(1, 2000) as n
+union all
+select
+    %(alpha)s, %(admin)s, pg_temp.key('voiding', n), 'voided', null,
+    '2026-03-01'::timestamptz + n * interval '1 second', pg_temp.key('broken', n), null
+from generate_series(1, 2000) as n;
+
+insert into public.xapi_statements (
+    community_id, user_id, id, verb, activity, voids, sent_by, sent_by_admin, content, stored_at, voided_at, voided_by
+)
+select
+    s.community_id, s.user_id, s.id, v.id, s.activity, s.voids, s.user_id, s.voids is not null, jsonb_build_object(
+        'actor', json_build_object(
+            'account', json_build_object('homePage', 'https://learn.example', 'name', s.user_id)
+        ),
+        'verb', json_build_object('id', v.id), 'object', json_build_object('id', coalesce(s.activity, s.voids::text))
+    ), s.stored_at, case when s.voided_by is not null then '2026-03-02'::timestamptz end, s.voided_by
+from said as s, lateral (select 'http://adlnet.gov/expapi/verbs/' || s.verb as id) as v;
+"""
+
+
 def fill(database: Database) -> None:
     """In some seconds, past triggers and foreign keys: what is written here keeps their rules by itself."""
     values: dict[str, Any] = {
@@ -352,6 +405,10 @@ def fill(database: Database) -> None:
         "admin": cast.ADMIN.id,
         "program": PROGRAM,
         "request": REQUEST,
+        "member": MEMBER,
+        "watched": WATCHED,
+        "watched_times": WATCHED_TIMES,
+        "broken": BROKEN,
     }
     parts = (
         _PLACES,
@@ -366,6 +423,7 @@ def fill(database: Database) -> None:
         _AUDIT,
         _LEGACY,
         _JOB_RUNS,
+        _STATEMENTS,
     )
     with psycopg.connect(database.dsn("supabase_admin"), autocommit=True) as connection:
         with connection.transaction():

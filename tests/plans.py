@@ -22,7 +22,7 @@ ROWS_FOR_EACH, ROWS_IN_ANY_CASE = 3, 100
 # A question that the first rows did not raise may come up with a later one, in each part of a statement.
 QUESTIONS_MORE = 10
 
-_EXPLAIN = sql.SQL("explain (analyze, verbose, timing off, costs off, format json) {}")
+_EXPLAIN = sql.SQL("explain (analyze, verbose, buffers, timing off, costs off, format json) {}")
 _COUNTERS = sql.SQL("""
 select 'calls', p.oid::regproc::text, pg_stat_get_xact_function_calls(p.oid)
 from pg_proc as p
@@ -55,6 +55,11 @@ class Ran:
     def shown(self) -> int:
         """How many objects the value shows or counts; what a mutation's call gives is no object."""
         return _shown(json.loads(self.value)) if self.value and self.value.startswith("{") else 0
+
+    @property
+    def pages(self) -> int:
+        """How many pages of tables and indexes it looked at, in functions and while planning them too."""
+        return int(self.plan["Shared Hit Blocks"]) + int(self.plan["Shared Read Blocks"])
 
 
 def run(

@@ -93,6 +93,12 @@ async def enroll(api: Api, person: Person, program: str, **more: Any) -> str:
     return str(reply.data["enroll"]["enrollment"]["id"])
 
 
+async def completions(api: Api, person: Person) -> dict[str, Any]:
+    """What was reached, by block."""
+    nodes = (await api.ask(person, COMPLETIONS)).data["blockCompletions"]["nodes"]
+    return {node["blockId"]: node for node in nodes}
+
+
 async def course_progress(api: Api, person: Person, course: str, **more: Any) -> Any:
     return (await api.ask(person, COURSE, course=course, **more)).data["courseProgress"]
 

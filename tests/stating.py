@@ -12,7 +12,7 @@ import httpx
 from resolvers.lanes import LaneDatabase
 from resolvers.xapi.endpoint import XapiEndpoint
 from tests.cast import Character
-from tests.course_documents import block_id
+from tests.course_documents import block, block_id, section
 from tests.databases import Database
 from tests.signing import VERIFIER, token
 
@@ -21,6 +21,10 @@ PROGRESS = "https://w3id.org/xapi/cmi5/result/extensions/progress"
 VIDEO_PROGRESS = "https://w3id.org/xapi/video/extensions/progress"
 REASON = "https://w3id.org/xapi/cmi5/result/extensions/reason"
 MAX_BODY_BYTES = 262_144
+SOME_ID = "0d2b7a6e-5c1f-4e3a-9b8d-7f6a5e4d3c2b"
+# A course to say something about.
+BLOCKS = [section(1), block(2, 1), block(3, 1), block(4), block(5, completionMode="excluded")]
+KEPT = "select event_status, reason from public.xapi_statements where id = %s"
 
 Said = dict[str, Any]
 
@@ -138,3 +142,13 @@ async def xapi_over(database: Database) -> AsyncIterator[Xapi]:
 def error_of(response: httpx.Response) -> Any:
     (error,) = response.json()["errors"]
     return error
+
+
+def kept(database: Database, said: Said) -> tuple[str | None, str | None]:
+    """What became of a statement's event, and why."""
+    ((status, reason),) = database.run(KEPT, said["id"])
+    return status, reason
+
+
+def count(database: Database) -> int:
+    return int(database.run("select count(*) from public.xapi_statements")[0][0])

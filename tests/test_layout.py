@@ -44,13 +44,14 @@ def test_a_domain_has_one_name_in_every_folder(domain: str) -> None:
 
 
 def test_there_is_no_sql_without_a_domain() -> None:
-    assert stems("sql", ".sql") - domains() - parts_of_domains() <= GROUND
+    assert stems("sql", ".sql") - domains() - parts() <= GROUND
     assert stems("policies", ".sql") - domains() <= GROUND
 
 
-def parts_of_domains() -> set[str]:
-    """Domains that are too large for one file: `course_versions` is of `courses`, and has tests of its own."""
-    beginnings = tuple(f"{name}_" for domain in domains() for name in (domain, domain.removesuffix("s")))
+def parts() -> set[str]:
+    """Of what is too large for one file: `course_versions` is of `courses`, and has tests of its own."""
+    wholes = domains() | GROUND
+    beginnings = tuple(f"{name}_" for whole in wholes for name in (whole, whole.removesuffix("s")))
     tested = {stem.removeprefix("test_") for stem in stems("tests", ".py")}
     return {stem for stem in stems("sql", ".sql") & tested if stem.startswith(beginnings)}
 

@@ -1,4 +1,4 @@
-"""`/xapi/`: statements of the Experience API over HTTP. What they mean is the database's: sql/xapi.sql."""
+"""`/xapi/`: statements of the Experience API over HTTP. What they mean is the database's: sql/xapi*.sql."""
 
 import re
 from collections.abc import Mapping
