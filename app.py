@@ -22,6 +22,9 @@ from resolvers.engine import Engine, Policy
 from resolvers.identity import Verifier
 from resolvers.lanes import LaneDatabase
 from resolvers.limits import Limits
+from resolvers.live.groups import Live
+from resolvers.live.sockets import SocketLimits, Sockets
+from resolvers.live.streams import Streams
 from resolvers.logs import configure_logs
 from resolvers.readiness import is_ready
 from resolvers.xapi.endpoint import XapiEndpoint
@@ -38,8 +41,11 @@ class Application:
     Routing, and the headers for browsers, cost a quarter of what the rest of a request does: most need neither.
     """
 
-    def __init__(self, graphql: ASGIApp, xapi: ASGIApp, others: ASGIApp, settings: Settings) -> None:
+    def __init__(
+        self, graphql: ASGIApp, sockets: ASGIApp, xapi: ASGIApp, others: ASGIApp, settings: Settings
+    ) -> None:
         self._graphql = graphql
+        self._sockets = sockets
         self._graphql_for_browsers = _with_cors(graphql, settings)
         self._xapi = _with_cors(xapi, settings, for_xapi=True)
         self._others = _with_cors(others, settings)
@@ -47,6 +53,8 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith("/xapi/"):
             await self._xapi(scope, receive, send)
+        elif scope["type"] == "websocket" and scope["path"] == "/graphql":
+            await self._sockets(scope, receive, send)
         elif scope["type"] != "http" or scope["path"] != "/graphql":
             await self._others(scope, receive, send)
         elif any(name == b"origin" for name, _ in scope["headers"]):
@@ -70,9 +78,11 @@ def create_app(settings: Settings | None = None) -> Application:
     worker = make_worker(settings, worker_url) if worker_url and settings.run_jobs else None
     secret = _cursor_secret(settings, database_url)
     engine = Engine(model(), database, _policy(settings), secret)
+    live = Live(engine, database)
     endpoint = GraphQLEndpoint(
         engine,
         verifier,
+        Streams(engine, live, most_per_user=settings.max_sockets_per_user),
         max_body_bytes=settings.max_body_bytes,
         body_timeout_seconds=settings.body_timeout_seconds,
         page=graphiql.page() if settings.environment == "development" else None,
@@ -99,9 +109,11 @@ def create_app(settings: Settings | None = None) -> Application:
         Route("/readyz", readyz),
         *(local_auth.routes() if local_auth else ()),
     ]
-    opened = [database, verifier, *([local_auth] if local_auth else ()), *([worker] if worker else ())]
+    opened = [database, verifier, live, *([local_auth] if local_auth else ()), *([worker] if worker else ())]
     others = Starlette(routes=routes, lifespan=_lifespan(opened))
-    return Application(endpoint, xapi, others, settings)
+    return Application(
+        endpoint, Sockets(engine, live, verifier, _socket_limits(settings)), xapi, others, settings
+    )
 
 
 def make_worker(settings: Settings, database_url: str) -> Worker:
@@ -135,6 +147,16 @@ def _policy(settings: Settings) -> Policy:
     )
 
 
+def _socket_limits(settings: Settings) -> SocketLimits:
+    return SocketLimits(
+        settings.max_sockets_per_user,
+        settings.max_operations_per_socket,
+        settings.socket_init_seconds,
+        frozenset(settings.allowed_origins),
+        settings.environment == "development",
+    )
+
+
 def _cursor_secret(settings: Settings, database_url: str) -> bytes:
     """One key for all processes and restarts: cursors of one are read by the others."""
     return hashlib.sha256(f"cursors {settings.cursor_secret or database_url}".encode()).digest()
@@ -163,7 +185,7 @@ def _with_cors(app: ASGIApp, settings: Settings, *, for_xapi: bool = False) -> A
 
 
 def _lifespan(
-    opened: list[LaneDatabase | Verifier | LocalAuth | Worker],
+    opened: list[LaneDatabase | Verifier | Live | LocalAuth | Worker],
 ) -> Callable[[Starlette], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

@@ -320,7 +320,9 @@ def _serve(settings: Settings, workers: int | None) -> None:
         port=settings.port,
         workers=workers,
         http=GuardedHttpProtocol,
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=settings.max_body_bytes,
+        ws_per_message_deflate=False,  # some hundred kilobytes a connection
         access_log=False,
         log_level="warning",
         server_header=False,

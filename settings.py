@@ -109,7 +109,21 @@ class Settings(BaseSettings):
         ge=1,
         description="Most that an operation may cost: fields by rows, long and computed ones weigh more.",
     )
-    max_body_bytes: int = Field(262_144, ge=1_024, description="Largest request body.")
+    max_body_bytes: int = Field(
+        262_144, ge=1_024, description="Largest request body, and message on a WebSocket."
+    )
+    max_sockets_per_user: int = Field(
+        50,
+        ge=1,
+        le=100_000,
+        description="Most WebSockets, and most event streams, that one person has open in a process.",
+    )
+    max_operations_per_socket: int = Field(
+        100, ge=1, le=10_000, description="Most operations under way on one WebSocket."
+    )
+    socket_init_seconds: float = Field(
+        5, gt=0, le=60, description="Longest a client may take to say who it is on a WebSocket."
+    )
     body_timeout_seconds: float = Field(
         10, gt=0, le=14, description="Longest a client may take to send its body."
     )

@@ -1,7 +1,7 @@
 -- Who may call what stands behind the policies. No client may do more in schema private than is listed here.
 
-revoke all on schema private from public, anon, authenticated, service_role, supabase_auth_admin, gym_worker;
-grant usage on schema private to anon, authenticated, service_role, supabase_auth_admin, gym_worker;
+revoke all on schema private from public, anon, authenticated, service_role, supabase_auth_admin, gym_worker, gym_api;
+grant usage on schema private to anon, authenticated, service_role, supabase_auth_admin, gym_worker, gym_api;
 
 revoke all on function
 private.get_community_id(),

@@ -4,7 +4,7 @@ A plan holds no values. It holds the places of arguments, and binders that read 
 """
 
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from json import dumps
 from typing import Any, NamedTuple
@@ -31,6 +31,8 @@ class Bound(NamedTuple):
     arguments: list[dict[str, Any]]
     identity: Identity
     cursor_secret: bytes
+    # Of a subscription to rows: which have changed.
+    rows: Sequence[str] = ()
 
 
 Binder = Callable[[Bound], str | None]

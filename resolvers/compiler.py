@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from graphql import OperationDefinitionNode, OperationType
 
 from resolvers import connections, introspection
-from resolvers.arguments import Bound, Parameters, Place, as_json
+from resolvers.arguments import Binder, Bound, Parameters, Place, as_json
+from resolvers.errors import ApiError
 from resolvers.json_text import Part, concatenate, expression, literal, quote, scalar, texts
-from resolvers.model import FieldModel, Model, TypeModel
-from resolvers.plan import USUAL_ROWS, Plan, Repeated, RootField, Template
+from resolvers.model import FieldModel, Model, TypeModel, snake_case
+from resolvers.plan import BETWEEN_ROWS, USUAL_ROWS, Hearing, Plan, Repeated, RootField, Template
 from resolvers.selection import Fragments, Selected, select, select_below
 from resolvers.sources import (
     ById,
@@ -29,8 +30,10 @@ from resolvers.sources import (
     ComputedRows,
     FromFunction,
     Paged,
+    Told,
     ToMany,
     ToOne,
+    Watched,
 )
 from resolvers.variables import Given
 
@@ -203,7 +206,7 @@ def compile_operation(
 ) -> Plan:
     """The plan of a valid operation, for all variables of the same shape."""
     is_mutation = operation.operation is OperationType.MUTATION
-    root = model.schema.mutation_type if is_mutation else model.schema.query_type
+    root = model.schema.get_root_type(operation.operation)
     if root is None:
         raise TypeError("the schema has no such root type")
     places: list[Place] = []
@@ -214,7 +217,28 @@ def compile_operation(
         writer = Writer(model, fragments, given, places, checks)
         fields.append(_root_field(writer, selected, model.types[root.name]))
         repeated += writer.repeated_here.inside
-    return Plan(fields, places, repeated, checks, is_mutation)
+    hearing = None
+    if operation.operation is OperationType.SUBSCRIPTION:
+        hearing = _hearing(model.types[root.name].fields[_only(operation, fragments, given, root.name)])
+    return Plan(fields, places, repeated, checks, is_mutation, hearing)
+
+
+def _only(operation: OperationDefinitionNode, fragments: Fragments, given: Given, root_name: str) -> str:
+    """The one field of a subscription. That there is no more is validated but for @skip and @include."""
+    selected = select([operation.selection_set], root_name, fragments, given.coerced)
+    if len(selected) != 1 or selected[0].name.startswith("__"):
+        raise ApiError("BAD_USER_INPUT", "A subscription has exactly one field.")
+    return selected[0].name
+
+
+def _hearing(field_model: FieldModel) -> Hearing:
+    """Its arguments are the first that stand anywhere."""
+    match field_model.source:
+        case Watched(topics=topics):
+            return Hearing(topics, 0, of_rows=False)
+        case Told(topic=topic):
+            return Hearing((topic,), 0, of_rows=True)
+    raise TypeError(f"Subscription.{field_model.name} does not say what it hears of")
 
 
 def _root_field(writer: Writer, selected: Selected, root: TypeModel) -> RootField:
@@ -233,6 +257,11 @@ def _root_field(writer: Writer, selected: Selected, root: TypeModel) -> RootFiel
             templates = [_template(writer, connections.write(writer, selected, model, None))]
         case Call(function):
             templates = _mutation(writer, selected, model, function)
+        case Watched(function):
+            source = FromFunction(function, takes_arguments=True)
+            templates = [_template(writer, _from_function(writer, selected, model, source))]
+        case Told():
+            templates = [_template(writer, _told_rows(writer, selected, model, model.source))]
         case _:
             raise TypeError(f"{root.name}.{model.name} has no source for a root field")
     of_the_caller = isinstance(model.source, FromFunction) and not model.source.takes_arguments
@@ -272,6 +301,26 @@ def _rows_of(writer: Writer, selected: Selected, model: FieldModel, call: str) -
         written = writer.object(writer.below(selected, model.type_name), row)
     source = " ".join([f"{call} as {row.alias}", *row.joins])
     return f"select '[' || coalesce(string_agg({written}, ',' order by {row.alias}.place), '') || ']' from {source}"
+
+
+def _told_rows(writer: Writer, selected: Selected, model: FieldModel, source: Told) -> str:
+    """Those of the rows that have changed which the caller sees, and which the arguments ask for."""
+    place = writer.place(model, selected)
+    changed = writer.parameters.add(lambda bound: "{" + ",".join(bound.rows) + "}", "uuid[]")
+    row = writer.row(model.type_name)
+
+    def binder(name: str) -> Binder:
+        return lambda bound: str(value) if (value := bound.arguments[place].get(name)) else None
+
+    named = {
+        snake_case(name): writer.parameters.add(binder(name), "uuid") for name in model.graphql.args
+    }
+    written = writer.object(writer.below(selected, model.type_name), row)
+    condition = source.where.format(row=row.alias, **named)
+    return (
+        f"select string_agg({written}, E'{BETWEEN_ROWS}' order by {row.alias}.id) from {row.joined}"
+        f" where {row.alias}.id = any ({changed}) and ({condition})"
+    )
 
 
 def _mutation(writer: Writer, selected: Selected, model: FieldModel, function: str) -> list[Template]:

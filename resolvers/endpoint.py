@@ -15,14 +15,14 @@ from resolvers.http_body import Bodies
 from resolvers.http_response import HttpError, Response, answered, refused
 from resolvers.identity import Identity
 from resolvers.logs import new_request_id
-from resolvers.media_types import GRAPHQL_RESPONSE, HTML, JSON, is_json, preferred
+from resolvers.media_types import EVENT_STREAM, GRAPHQL_RESPONSE, HTML, JSON, is_json, preferred
 from resolvers.timers import Timers
 
 _READ_HEADERS = frozenset(
     {b"accept", b"authorization", b"content-encoding", b"content-length", b"content-type"}
 )
 # In our own order of preference.
-_ANSWERS = (GRAPHQL_RESPONSE, JSON)
+_ANSWERS = (GRAPHQL_RESPONSE, JSON, EVENT_STREAM)
 _ANSWERS_AND_PAGE = (*_ANSWERS, HTML)
 # Most answers are there before.
 _PATIENCE_SECONDS = 0.05
@@ -46,6 +46,20 @@ class Identifying(Protocol):
     async def identify(self, authorization: Sequence[str]) -> Identity: ...
 
 
+class Streaming(Protocol):
+    """What answers operations as event streams."""
+
+    async def answer(
+        self,
+        request: Request,
+        identity: Identity,
+        request_id: str,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None: ...
+
+
 class GraphQLEndpoint:
     """An ASGI application for one path."""
 
@@ -53,6 +67,7 @@ class GraphQLEndpoint:
         self,
         engine: Answering,
         verifier: Identifying,
+        streams: Streaming,
         *,
         max_body_bytes: int,
         body_timeout_seconds: float,
@@ -60,6 +75,7 @@ class GraphQLEndpoint:
     ) -> None:
         self._engine = engine
         self._verifier = verifier
+        self._streams = streams
         self._bodies = Bodies(max_body_bytes, body_timeout_seconds)
         self._patience = Timers(_PATIENCE_SECONDS)
         self._page = Response(200, HTML, page.encode(), _PAGE_HEADERS) if page is not None else None
@@ -75,6 +91,10 @@ class GraphQLEndpoint:
                 response = self._page
             elif media_type is None:
                 raise HttpError(406, f"Accept {GRAPHQL_RESPONSE} or {JSON}: answers come in nothing else.")
+            elif media_type == EVENT_STREAM:
+                request, identity = await self._asked(scope, headers, receive)
+                await self._streams.answer(request, identity, request_id, scope, receive, send)
+                return
             else:
                 response = await self._answer(scope, headers, receive, media_type)
         except ClientLeftError:
@@ -88,6 +108,14 @@ class GraphQLEndpoint:
     async def _answer(
         self, scope: Scope, headers: dict[bytes, list[bytes]], receive: Receive, media_type: str
     ) -> Response:
+        request, identity = await self._asked(scope, headers, receive)
+        with WhileClientWaits(receive, self._patience):
+            answer = await self._engine.answer(request, identity)
+        return answered(answer, media_type)
+
+    async def _asked(
+        self, scope: Scope, headers: dict[bytes, list[bytes]], receive: Receive
+    ) -> tuple[Request, Identity]:
         method = scope["method"]
         if method not in ("GET", "POST"):
             raise HttpError(405, "Send POST, or GET for a query.", headers=((b"allow", b"GET, POST"),))
@@ -98,12 +126,8 @@ class GraphQLEndpoint:
             [value.decode("latin-1") for value in headers.get(b"authorization", ())]
         )
         if method == "POST":
-            request = http_request.from_body(await self._bodies.read(headers, receive))
-        else:
-            request = http_request.from_query_string(scope["query_string"])
-        with WhileClientWaits(receive, self._patience):
-            answer = await self._engine.answer(request, identity)
-        return answered(answer, media_type)
+            return http_request.from_body(await self._bodies.read(headers, receive)), identity
+        return http_request.from_query_string(scope["query_string"]), identity
 
 
 def _wants_page(scope: Scope, accept: bytes) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
+from uuid import UUID
 
 import orjson
 from graphql import GraphQLError
@@ -20,7 +21,7 @@ from resolvers.errors import ApiError, Refusal, face_of, formatted, internal
 from resolvers.execution import executed
 from resolvers.identity import Identity
 from resolvers.model import Model
-from resolvers.plan import Plan, RootField, Statement
+from resolvers.plan import BETWEEN_ROWS, Hearing, Plan, RootField, Statement
 from resolvers.variables import Given, InvalidError
 
 
@@ -57,7 +58,38 @@ class _Prepared(NamedTuple):
     document: Document
     operation: Operation
     plan: Plan
+    bound: Bound
     statements: list[Statement]
+
+
+class Watch(NamedTuple):
+    """A subscription that may begin: its plan, with the values of its variables, for a caller."""
+
+    plan: Plan
+    bound: Bound
+
+    @property
+    def hearing(self) -> Hearing:
+        if self.plan.hearing is None:
+            raise TypeError("the plan is of no subscription")
+        return self.plan.hearing
+
+    @property
+    def about(self) -> UUID | None:
+        """The person that it is about."""
+        named = self.bound.arguments[self.hearing.place].get("userId")
+        return named if isinstance(named, UUID) else self.bound.identity.user_id
+
+
+class Standing(NamedTuple):
+    """Who a caller is in the community that they act in."""
+
+    is_admin: bool
+
+
+_STANDING = Statement(
+    "select json_build_array(private.get_community_id() is not null, private.is_community_admin())::text", []
+)
 
 
 class Engine:
@@ -93,18 +125,76 @@ class Engine:
             return _refused(internal(error))
         return await self._carry_out(prepared, request, identity, compiled=compiled)
 
-    def _prepare(self, request: Request, identity: Identity) -> _Prepared:
+    def _prepare(self, request: Request, identity: Identity, *, watching: bool = False) -> _Prepared:
         document = self._documents.read(request.query)
         operation = document.operation(request.operation_name)
         if operation.is_mutation and request.read_only:
             raise MutationByGetError
+        if operation.is_subscription and not watching:
+            raise ApiError(
+                "BAD_USER_INPUT",
+                "A subscription needs a WebSocket (graphql-transport-ws), or `Accept: text/event-stream`.",
+            )
         given = Given(operation.variables, request.variables or {})
         plan = self._documents.plan(document, operation, given)
         if identity.role == "anon":
             plan = plan.signed_out
         bound = Bound([place.read(given) for place in plan.places], identity, self._cursor_secret)
         plan.check(bound, self._policy.max_nodes, self._policy.max_cost)
-        return _Prepared(document, operation, plan, plan.bind(bound))
+        return _Prepared(document, operation, plan, bound, plan.bind(bound))
+
+    def watch(self, request: Request, identity: Identity) -> Watch | None:
+        """The subscription that a request asks for; None when it asks for anything else, valid or not.
+
+        Raises ApiError for a subscription that cannot begin.
+        """
+        if "subscription" not in request.query:
+            return None
+        try:
+            document = self._documents.read(request.query)
+            operation = document.operation(request.operation_name)
+        except (InvalidError, ApiError, GraphQLError, RecursionError):
+            return None
+        if not operation.is_subscription:
+            return None
+        if identity.role == "anon":
+            raise _signed_out()
+        try:
+            prepared = self._prepare(request, identity, watching=True)
+        except (InvalidError, GraphQLError, RecursionError) as error:
+            raise ApiError("BAD_USER_INPUT", _first_message(error)) from error
+        return Watch(prepared.plan, prepared.bound)
+
+    async def standing(self, identity: Identity) -> Standing:
+        """Who a caller is in their community right now. Raises ApiError: FORBIDDEN for nobody."""
+        (told,) = await self._database.run(identity, [_STANDING], read_only=True)
+        is_member, is_admin = orjson.loads(told or b"[false, false]")
+        if not is_member:
+            raise ApiError(
+                "FORBIDDEN",
+                "You are acting in no community: your token names none in which you are an active member.",
+            )
+        return Standing(is_admin)
+
+    async def look(self, watch: Watch, rows: Sequence[str] = ()) -> list[bytes]:
+        """What a subscription tells now: one answer, or one for each of the rows that have changed.
+
+        Raises ApiError: NOT_FOUND when there is nothing that the caller may see.
+        """
+        plan, (field,) = watch.plan, watch.plan.fields
+        bound = watch.bound._replace(rows=rows)
+        try:
+            results = await self._database.run(bound.identity, plan.bind(bound), read_only=True)
+        except Refusal as refusal:
+            raise face_of(refusal, signed_in=True) from refusal
+        value = results[-1]
+        if watch.hearing.of_rows:
+            return [plan.written([row]) for row in value.split(BETWEEN_ROWS.encode())] if value else []
+        if value is None and not field.nullable:
+            raise ApiError(
+                "NOT_FOUND", "There is nothing here to watch, or nothing that you may see (any more)."
+            )
+        return [plan.written([value or b"null"])]
 
     async def _check_introspection(self, identity: Identity) -> None:
         if self._policy.introspection_for_all:
@@ -123,8 +213,7 @@ class Engine:
         plan = prepared.plan
         if identity.role == "anon" and (asked := _first_with_statements(plan)) is not None:
             # All but `viewer` belongs to a community. Postgres would say so too, at a cost that strangers choose.
-            error = ApiError("UNAUTHENTICATED", "Sign in first: send `Authorization: Bearer <access token>`.")
-            return _failed(plan, error, asked)
+            return _failed(plan, _signed_out(), asked)
         try:
             values = await self._run(prepared, identity)
             if compiled and not plan.needs_python:
@@ -161,6 +250,18 @@ class Engine:
         }
         tree, name = prepared.document.tree(), prepared.operation.name
         return executed(self._model.schema, tree, name, request.variables or {}, data)
+
+
+def _signed_out() -> ApiError:
+    return ApiError("UNAUTHENTICATED", "Sign in first: send `Authorization: Bearer <access token>`.")
+
+
+def _first_message(error: InvalidError | GraphQLError | RecursionError) -> str:
+    if isinstance(error, InvalidError):
+        return str(error.errors[0].message)
+    return (
+        error.message if isinstance(error, GraphQLError) else "The request is nested too deeply. Flatten it."
+    )
 
 
 def _first_with_statements(plan: Plan) -> RootField | None:

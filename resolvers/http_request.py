@@ -24,6 +24,15 @@ def from_body(body: bytes | bytearray) -> Request:
     return _request(parameters, read_only=False)
 
 
+def from_payload(payload: Any) -> Request:
+    """The request in a message that was read already."""
+    if not isinstance(payload, dict):
+        raise ApiError(
+            "BAD_USER_INPUT", 'The payload is not an object. Send one as {"query": "{ viewer { id } }"}.'
+        )
+    return _request(payload, read_only=False)
+
+
 def from_query_string(query_string: bytes) -> Request:
     """The request in a URL. It may only read."""
     parameters: dict[str, Any] = _parameters(query_string)

@@ -43,6 +43,8 @@ _IDENTITY_AND_SETUP = _IDENTITY.replace(
     1,
 )
 
+_CHANGES = "select private.changes_since($1::text)"
+
 _CANCELLED = b"57014"
 _TERMINATED = b"57P01"
 _LOST_A_RACE = (b"40001", b"40P01")
@@ -314,11 +316,24 @@ class LaneDatabase:
         # A write may wait for a lock: nobody stands behind it.
         self._writes = lanes(writes, 1, repeatable=False)
 
+        # What the server asks in its own name: what has changed. Nobody's request stands before or behind it.
+        self._own = lanes(1, 1, repeatable=True)
+
     async def open(self) -> None:
-        await asyncio.gather(self._reads.open(), self._writes.open())
+        await asyncio.gather(self._reads.open(), self._writes.open(), self._own.open())
 
     async def close(self, drain_seconds: float = 5) -> None:
-        await asyncio.gather(self._reads.close(drain_seconds), self._writes.close(drain_seconds))
+        several = (self._reads, self._writes, self._own)
+        await asyncio.gather(*(lanes.close(drain_seconds) for lanes in several))
+
+    async def changes_since(self, seen: str | None) -> bytes:
+        """See private.changes_since. Raises UNAVAILABLE."""
+        loop = asyncio.get_running_loop()
+        sent = [Sent("", _CHANGES, _encoded([seen]))]
+        group = Group(None, sent, loop.time() + self._deadline_seconds, loop.create_future())
+        self._own.start(group)
+        results = await group.future
+        return results[0].get_value(0, 0) or b""
 
     async def run(
         self, identity: Identity, statements: Sequence[Statement], *, read_only: bool

@@ -77,6 +77,22 @@ class Repeated:
 
 
 @dataclass(frozen=True)
+class Hearing:
+    """What a subscription hears of: topics of the outbox, about the person in its arguments, or else the caller.
+
+    Without rows, it answers again; of rows, it tells each one that has changed.
+    """
+
+    topics: tuple[str, ...]
+    place: int
+    of_rows: bool
+
+
+# Between rows that are told one by one: no JSON text has it in it as it is.
+BETWEEN_ROWS = "\x1e"
+
+
+@dataclass(frozen=True)
 class Plan:
     """What an operation comes to: its fields in order, where its arguments stand, and what it may cost."""
 
@@ -85,6 +101,7 @@ class Plan:
     repeated: Sequence[Repeated]
     checks: Sequence[Callable[[Bound], object]]
     is_mutation: bool
+    hearing: Hearing | None = None
 
     @cached_property
     def signed_out(self) -> "Plan":

@@ -13,6 +13,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from resolvers.http_response import HttpError, all_headers, error_body
+from resolvers.live.streams import STREAMING
 from resolvers.media_types import JSON
 from resolvers.upgrades import Parser, head_without_offer
 
@@ -105,6 +106,12 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self._deaf = True
         self._stop_timer()
         super().handle_websocket_upgrade()
+
+    def shutdown(self) -> None:
+        # What has no end of its own ends now; all else may finish.
+        if self._answering is not None and self._answering.scope.get(STREAMING):
+            self._abandon_request()
+        super().shutdown()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn has one message for everything
         self._refuse(self._refusal or _MALFORMED)

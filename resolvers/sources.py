@@ -110,6 +110,29 @@ class FromFunction:
 
 
 @dataclass(frozen=True)
+class Watched:
+    """A subscription: what an SQL function answers, and answers again when what it tells of has changed.
+
+    It hears of the topics of the outbox that are about the person in its argument `userId`, or else the caller; and of
+    what their community offers.
+    """
+
+    function: str
+    topics: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Told:
+    """A subscription: rows of its type's table, each as often as the outbox tells of it under the topic.
+
+    `where` is a condition with `{row}`, and `{name}` for an argument, which is null when it is not given.
+    """
+
+    topic: str
+    where: str
+
+
+@dataclass(frozen=True)
 class Call:
     """A mutation: the SQL function that does it, taking the input as jsonb.
 
@@ -158,6 +181,8 @@ Source = (
     | Paged
     | ById
     | FromFunction
+    | Watched
+    | Told
     | Call
     | Changed
     | ChangedId
@@ -300,6 +325,18 @@ def from_function(function: str, description: str | None = None, **arguments: tu
 def _default(annotation: Any) -> Any:
     """Nothing, for an argument that must be given."""
     return strawberry.UNSET if type(None) in get_args(annotation) else inspect.Parameter.empty
+
+
+def watched(function: str, description: str, *, topics: tuple[str, ...], **arguments: tuple[Any, str]) -> Any:
+    """A subscription that `function` answers; see `Watched`. Arguments as of `from_function`."""
+    named = {name: (kind, _default(kind), text) for name, (kind, text) in arguments.items()}
+    return _field(Watched(function, topics), description, **named)
+
+
+def told(description: str, *, topic: str, where: str, **arguments: tuple[Any, str]) -> Any:
+    """A subscription to rows that change; see `Told`. Arguments as of `from_function`."""
+    named = {name: (kind, _default(kind), text) for name, (kind, text) in arguments.items()}
+    return _field(Told(topic, where), description, **named)
 
 
 def mutation(function: str, input_type: type, description: str | None = None) -> Any:

@@ -21,6 +21,7 @@ from resolvers.sources import (
     table,
     to_many,
     to_one,
+    told,
 )
 from schema.communities import Member
 from schema.course_assignments import ProgramCourseAssignment
@@ -202,6 +203,17 @@ class EnrollmentQuery:
         "Enrolments in the community, newest first. End users find their own only.",
         order_by="enrolled_at desc",
         filters=EnrollmentFilter,
+    )
+
+
+@strawberry.type
+class EnrollmentSubscription:
+    enrollment_changed: ProgramEnrollment = told(
+        "Each enrolment that is made or changes, as it is then; nothing before the first change. End users hear of "
+        "their own, admins of all of the community.",
+        topic="enrollment",
+        where="{program_id} is null or {row}.program_id = {program_id}",
+        program_id=(UUID | None, "In this program only."),
     )
 
 

@@ -22,6 +22,7 @@ from resolvers.sources import (
     mutation,
     table,
     to_one,
+    watched,
 )
 from schema.communities import Member
 from schema.courses import Block, Course
@@ -301,6 +302,18 @@ class ProgressQuery:
         "Completions in the community, the newest first. End users find their own only.",
         order_by="created_at desc",
         filters=BlockCompletionFilter,
+    )
+
+
+@strawberry.type
+class ProgressSubscription:
+    progress: ProgramProgress = watched(
+        "private.program_progress",
+        "Progress in a program: as it is, and again whenever it is different. Ends with NOT_FOUND where there is none "
+        "that the caller may see, also when that becomes so.",
+        topics=("learning", "enrollment", "member"),
+        program_id=(UUID, "The program."),
+        user_id=(UUID | None, "Whose; for admins. Default: the caller's."),
     )
 
 

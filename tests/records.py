@@ -407,6 +407,20 @@ def _legacy() -> list[Record]:
     ]
 
 
+def _outbox() -> list[Record]:
+    marks = "(marked_at, before_xid) values (now(), '1')"
+    return [
+        Record(
+            "private.outbox",
+            "any",
+            f"community_id = '{ALPHA}'",
+            "(topic) values ('content')",
+            "topic = 'member'",
+        ),
+        Record("private.outbox_marks", "any", "true", marks, "marked_at = now()"),
+    ]
+
+
 def _job_runs() -> list[Record]:
     insert = f"(community_id, task, job_id, attempt) values ('{ALPHA}', 'rest', 9, 1)"
     return [Record("public.job_runs", "any", f"community_id = '{ALPHA}'", insert, "did = 1")]
@@ -437,4 +451,5 @@ RECORDS = (
     *_progress_queue(),
     *_legacy(),
     *_job_runs(),
+    *_outbox(),
 )

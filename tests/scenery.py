@@ -246,6 +246,7 @@ def _progress(connection: psycopg.Connection) -> None:
     _legacy(connection)
     queued = [(ALPHA, cast.KEPT_ENROLLMENT)]
     _insert(connection, "private.progress_queue", "community_id, enrollment_id", queued)
+    connection.execute("insert into private.outbox_marks (before_xid) values ('1')")
     runs = [(community, "rest", 1, 1) for community in (ALPHA, BETA)]
     _insert(connection, "public.job_runs", "community_id, task, job_id, attempt", runs)
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -73,10 +74,18 @@ def endpoint(
     return GraphQLEndpoint(
         engine,
         verifier,
+        NoStreams(),
         max_body_bytes=MAX_BODY_BYTES,
         body_timeout_seconds=body_timeout_seconds,
         page=page,
     )
+
+
+class NoStreams:
+    """Where nobody asks for event streams."""
+
+    async def answer(self, *_: Any) -> None:
+        raise NotImplementedError
 
 
 class QuickProtocol(GuardedHttpProtocol):

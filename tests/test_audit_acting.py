@@ -12,6 +12,7 @@ from tests.auditing import UPDATE, entries, since
 from tests.cast import ALPHA, BETA
 from tests.databases import Database
 from tests.people import Person, signed_in
+from tests.serving import NoStreams
 
 
 async def test_the_request_id_is_that_of_the_response(database: Database, api: Api, as_admin: Person) -> None:
@@ -21,7 +22,7 @@ async def test_the_request_id_is_that_of_the_response(database: Database, api: A
             return identity_of(as_admin)
 
     endpoint = GraphQLEndpoint(
-        api.engine, Verifier(), max_body_bytes=10_000, body_timeout_seconds=5, page=None
+        api.engine, Verifier(), NoStreams(), max_body_bytes=10_000, body_timeout_seconds=5, page=None
     )
     transport = httpx.ASGITransport(app=endpoint)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:

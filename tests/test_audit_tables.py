@@ -22,6 +22,8 @@ LOGS_OF_THEIR_OWN = {
     "public.job_runs": "is the log of the worker",
     "public.legacy_progress": "is what files say, of whose batches each is recorded",
     "public.xapi_statements": "is the log of what other programs say, append-only",
+    "private.outbox": "is a list of what has changed, which goes after ten minutes",
+    "private.outbox_marks": "says until when it is kept",
     "private.progress_queue": "is a list of what the worker has to do",
     "public.program_requirements": "is the criteria of a version, which is recorded, spelt out",
 }

@@ -13,8 +13,13 @@ REVIEWED = {
     "every table belongs to a community": {
         "communities",  # is the list of them
         "super_admins",  # belongs to the platform
+        "outbox_marks",  # is about transactions
     },
+    "community_id is never null": {"outbox"},  # where a person changes in all communities
+    "an index begins with community_id": {"outbox"},
     "indexes of tenant tables begin with community_id": {
+        "private.outbox_pkey",  # read by the server, of all communities, by transactions
+        "private.outbox_xid_idx",  # the same
         "private.active_communities_pkey",  # a person has one choice over all communities
         "invitations_email_idx",  # finds the invitations of a person
         "invitations_invited_by_idx",  # is what deleting a person needs

@@ -25,7 +25,7 @@ OURS = set(MAY_IMPORT)
 SHARED = {"__init__", "scalars"}
 # What of `sql/` and `policies/` has no types of its own: what domains stand on, the wall, and statements, which come
 # and go by xAPI alone.
-GROUND = {"roles", "identity", "course_format", "criteria", "tenant_isolation", "xapi"}
+GROUND = {"roles", "identity", "course_format", "criteria", "tenant_isolation", "xapi", "outbox"}
 
 
 def stems(folder: str, suffix: str) -> set[str]:

@@ -25,6 +25,8 @@ DECISION = ROOT / "docs/decisions/0004-advisors.md"
 REVIEWED = {
     ("rls_enabled_no_policy", "private.active_communities"),
     ("rls_enabled_no_policy", "private.super_admins"),
+    ("rls_enabled_no_policy", "private.outbox"),
+    ("rls_enabled_no_policy", "private.outbox_marks"),
     ("rls_enabled_no_policy", "private.audit_heads"),
     ("rls_enabled_no_policy", "private.audit_salts"),
     ("rls_enabled_no_policy", "private.audit_seals"),

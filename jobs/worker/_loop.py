@@ -26,7 +26,7 @@ _LOOK_EVERY = 2.0
 _HEARTBEAT_EVERY, _DEAD_AFTER = 2.0, 10.0
 _TRIES = 6
 _END_WITHIN = 5.0
-_FORGET_EVERY = timedelta(hours=1)
+_FORGET_EVERY = timedelta(minutes=1)
 _LOOKING = "select pg_try_advisory_xact_lock(hashtextextended('looking for jobs that are due', 0))"
 _QUEUED = "select lock from procrastinate.procrastinate_jobs where status in ('todo', 'doing')"
 _MADE_FOR = "select obj_description(to_regnamespace(%s), 'pg_namespace')"
@@ -161,6 +161,7 @@ class Worker:
                 await self._queue_what_is_due(app, connection)
             if datetime.now(UTC) - self._forgot_at > _FORGET_EVERY:
                 await connection.execute("select private.forget_old_job_runs()")
+                await connection.execute("select private.forget_old_changes()")
                 self._forgot_at = datetime.now(UTC)
             await asyncio.sleep(self._look_every)
 
