@@ -312,9 +312,7 @@ def _told_rows(writer: Writer, selected: Selected, model: FieldModel, source: To
     def binder(name: str) -> Binder:
         return lambda bound: str(value) if (value := bound.arguments[place].get(name)) else None
 
-    named = {
-        snake_case(name): writer.parameters.add(binder(name), "uuid") for name in model.graphql.args
-    }
+    named = {snake_case(name): writer.parameters.add(binder(name), "uuid") for name in model.graphql.args}
     written = writer.object(writer.below(selected, model.type_name), row)
     condition = source.where.format(row=row.alias, **named)
     return (
