@@ -101,7 +101,14 @@ def serving(app: ASGIApp, protocol: type[GuardedHttpProtocol] = GuardedHttpProto
     """The port that the application answers on."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         config = uvicorn.Config(
-            app, http=protocol, ws="none", log_config=None, access_log=False, timeout_graceful_shutdown=5
+            app,
+            http=protocol,
+            ws="websockets-sansio",
+            ws_max_size=MAX_BODY_BYTES,
+            ws_per_message_deflate=False,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=5,
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listening],))
