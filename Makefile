@@ -3,10 +3,21 @@
 PYTHON ?= python3
 POSTGRES_15 ?= /usr/lib/postgresql/15/bin
 
-.PHONY: run test check tests bench bench-scale bench-progress lock schema clean
+.PHONY: run web test check tests bench bench-scale bench-progress lock schema clean
 
 run: .venv/installed
 	@.venv/bin/python cli.py serve
+
+# GraphiQL, which the server then shows at /graphql from its own files. Needs npm.
+web: web/dist/index.html
+
+web/dist/index.html: web/node_modules/installed $(wildcard web/*.ts web/*.json web/index.html web/src/*)
+	@cd web && npm run --silent build -- --logLevel warn
+
+web/node_modules/installed: web/package.json web/package-lock.json web/.npmrc
+	@command -v npm > /dev/null || { echo "npm is needed, with Node.js 20.19 or later."; exit 1; }
+	@cd web && npm ci --ignore-scripts --no-progress --loglevel=error
+	@touch $@
 
 test: check tests
 
@@ -59,4 +70,5 @@ schema: .venv/installed
 	.venv/bin/python cli.py print-schema > schema/schema.graphql
 
 clean:
+	rm -rf web/dist web/node_modules test-artefacts
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
@@ -15,8 +16,9 @@ from jobs import audit
 from jobs.worker import Worker
 from local.audit_key import audit_key_file
 from local.auth import LocalAuth
+from local.demo import DEMO_PASSWORD, SIGN_INS
 from local.platform import attach
-from resolvers import graphiql
+from resolvers import graphiql, graphiql_files
 from resolvers.endpoint import GraphQLEndpoint
 from resolvers.engine import Engine, Policy
 from resolvers.identity import Verifier
@@ -33,6 +35,8 @@ from settings import Settings
 
 # Browsers of front ends in development; in production, origins are named.
 _ANY_LOCAL_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
+
+BUILT_PAGE = Path(__file__).parent / "web" / "dist"
 
 
 class Application:
@@ -77,6 +81,7 @@ def create_app(settings: Settings | None = None) -> Application:
     )
     worker = make_worker(settings, worker_url) if worker_url and settings.run_jobs else None
     secret = _cursor_secret(settings, database_url)
+    shows_page = settings.environment == "development"
     engine = Engine(model(), database, _policy(settings), secret)
     live = Live(engine, database)
     endpoint = GraphQLEndpoint(
@@ -85,7 +90,7 @@ def create_app(settings: Settings | None = None) -> Application:
         Streams(engine, live, most_per_user=settings.max_sockets_per_user),
         max_body_bytes=settings.max_body_bytes,
         body_timeout_seconds=settings.body_timeout_seconds,
-        page=graphiql.page() if settings.environment == "development" else None,
+        page=graphiql.page(BUILT_PAGE, _sign_in_of_page(settings, local_auth)) if shows_page else None,
     )
     xapi = XapiEndpoint(
         database,
@@ -108,6 +113,7 @@ def create_app(settings: Settings | None = None) -> Application:
         Route("/healthz", healthz),
         Route("/readyz", readyz),
         *(local_auth.routes() if local_auth else ()),
+        *(graphiql_files.routes(BUILT_PAGE) if shows_page else ()),
     ]
     opened = [database, verifier, live, *([local_auth] if local_auth else ()), *([worker] if worker else ())]
     others = Starlette(routes=routes, lifespan=_lifespan(opened))
@@ -134,6 +140,17 @@ def _platform(settings: Settings) -> tuple[str, str | None, Verifier, LocalAuth 
     issuer = settings.local_issuer
     verifier = Verifier.from_settings(settings, issuer=issuer, jwks=platform.keys.jwks)
     return platform.database_url, platform.worker_database_url, verifier, platform.sign_in(issuer)
+
+
+def _sign_in_of_page(settings: Settings, local_auth: LocalAuth | None) -> graphiql.SignIn | None:
+    """At the local sign-in, as the people of the demo too; else at Supabase, when its publishable key is set."""
+    if local_auth is not None:
+        demo = graphiql.DemoPeople(SIGN_INS, DEMO_PASSWORD)
+        return graphiql.SignIn("/auth/v1", local_auth.publishable_key, demo)
+    if settings.supabase_url is None or settings.supabase_publishable_key is None:
+        return None
+    url = f"{settings.supabase_url.rstrip('/')}/auth/v1"
+    return graphiql.SignIn(url, settings.supabase_publishable_key)
 
 
 def _policy(settings: Settings) -> Policy:

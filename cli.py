@@ -26,7 +26,7 @@ from jobs.imports import ImportFailed, shown
 from local.audit_key import audit_key_file
 from local.demo import DEMO_PASSWORD, SIGN_INS, load_demo
 from local.errors import LocalError
-from local.platform import Platform, attach, start
+from local.platform import Platform, attach, has_database, start
 from resolvers.logs import configure_logs
 from resolvers.protocol import GuardedHttpProtocol
 from resolvers.workers import run
@@ -125,14 +125,15 @@ def import_legacy(
         str | None, typer.Option(help="Slug or id; or else the file has a column community.")
     ] = None,
     results: Annotated[
-        Path | None, typer.Option(help="Where each line's result goes; default: FILE.results.csv beside it.")
+        Path | None,
+        typer.Option(help="Where each line's result goes; default: beside it, a.csv.results.csv of a.csv."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Does and tells all of it, and writes nothing.")
     ] = False,
 ) -> None:
     """Imports course progress of an earlier system, as a floor; again, it goes on where it was."""
-    with _admin_database(Settings()) as dsn:
+    with _admin_database(_of_a_database(Settings())) as dsn:
         legacy.run_import(file, dsn, console, community=community, results=results, dry_run=dry_run)
 
 
@@ -144,7 +145,7 @@ def undo_legacy(
     ] = False,
 ) -> None:
     """Takes an import of legacy progress back; without a batch, lists what there is."""
-    with _admin_database(Settings()) as dsn:
+    with _admin_database(_of_a_database(Settings())) as dsn:
         legacy.run_undo(batch, dsn, console, dry_run=dry_run)
 
 
@@ -237,6 +238,15 @@ def _admin_database(settings: Settings) -> Iterator[str]:
     else:
         with _running_or_started(settings) as dsn:
             yield dsn
+
+
+def _of_a_database(settings: Settings) -> Settings:
+    """For what needs people to be there: no database is made for it."""
+    if settings.admin_database_url is None and settings.database_url is None and not has_database(settings):
+        raise LocalError(
+            f"There is no database in {settings.data_dir}. Start one with `make run`, or set DATA_DIR."
+        )
+    return settings
 
 
 def _audit_key(settings: Settings) -> audit.SigningKey:

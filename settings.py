@@ -69,6 +69,10 @@ class Settings(BaseSettings):
         None,
         description="Project URL; gives `JWKS_URL` and `JWT_ISSUER` their defaults. Unset: the local sign-in.",
     )
+    supabase_publishable_key: str | None = Field(
+        None,
+        description="Publishable (or legacy anon) key of that project: GraphiQL signs in with it. Never a secret key.",
+    )
     jwks_url: str | None = Field(
         None, description="Public keys that tokens are verified with. Default: `SUPABASE_URL`'s."
     )

@@ -57,6 +57,11 @@ class LocalAuth:
         )
         self._sign_in = SignIn(self._pool, Issuer(keys, issuer))
 
+    @property
+    def publishable_key(self) -> str:
+        """What clients send as `apikey`."""
+        return self._keys.publishable_key
+
     async def open(self) -> None:
         await self._require_own_server()
         await to_thread.run_sync(decoy)  # or the first unknown user would be the slow one

@@ -93,5 +93,10 @@ def attach(settings: Settings) -> Platform:
     return Platform(cluster, Keys.load(cluster.directory))
 
 
+def has_database(settings: Settings) -> bool:
+    """Whether one was made already."""
+    return _cluster(settings).made
+
+
 def _cluster(settings: Settings) -> Cluster:
     return Cluster(settings.data_dir, port=settings.database_port)

@@ -28,9 +28,11 @@ private.lay_legacy_floors(uuid, private.learner_course[]),
 private.enrollments_to_raise(uuid, private.learner_course[]),
 private.percents_shown(uuid, private.learner_course[]),
 private.begin_legacy_courses(uuid, private.learner_course[]),
-private.raise_enrollments(uuid, uuid, private.learner_course[]),
+private.raise_enrollments(uuid, private.learner_course[]),
 private.take_legacy_progress(uuid, uuid, jsonb),
 private.lift_legacy_floors(uuid, public.legacy_progress[]),
-private.reopen_enrollments(uuid, uuid, uuid[]),
+private.met_enrollments(uuid, private.learner_course[]),
+private.reopen_enrollments(uuid, uuid[]),
+private.enrollments_followed(uuid, public.legacy_progress[]),
 private.undo_legacy_progress(uuid, uuid, uuid, integer)
 from public, anon, authenticated, service_role;

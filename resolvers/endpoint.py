@@ -27,12 +27,6 @@ _ANSWERS_AND_PAGE = (*_ANSWERS, HTML)
 # Most answers are there before.
 _PATIENCE_SECONDS = 0.05
 
-# A page that other sites could put in a frame could be made to send what its user never meant.
-_PAGE_HEADERS = (
-    (b"content-security-policy", b"frame-ancestors 'none'"),
-    (b"referrer-policy", b"no-referrer"),
-)
-
 
 class Answering(Protocol):
     """What answers operations."""
@@ -71,14 +65,14 @@ class GraphQLEndpoint:
         *,
         max_body_bytes: int,
         body_timeout_seconds: float,
-        page: str | None,
+        page: Response | None,
     ) -> None:
         self._engine = engine
         self._verifier = verifier
         self._streams = streams
         self._bodies = Bodies(max_body_bytes, body_timeout_seconds)
         self._patience = Timers(_PATIENCE_SECONDS)
-        self._page = Response(200, HTML, page.encode(), _PAGE_HEADERS) if page is not None else None
+        self._page = page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = new_request_id()

@@ -32,6 +32,10 @@ _STOP_AGAIN_SECONDS = 0.25
 _OPEN_SECONDS = 5
 
 
+# Somebody who writes, within one community: the numbers of both.
+Writer = tuple[int | None, int]
+
+
 class Sent(NamedTuple):
     """One statement as it goes out. It is prepared once for each role: row level security makes the plan its own."""
 
@@ -54,6 +58,7 @@ class Group:
         "since",
         "statements",
         "tries",
+        "writer",
     )
 
     def __init__(
@@ -62,8 +67,10 @@ class Group:
         statements: Sequence[Sent],
         deadline: float,
         future: "asyncio.Future[list[PGresult]]",
+        writer: Writer | None = None,
     ) -> None:
         self.owner = owner
+        self.writer = writer  # nobody for what only reads, and for callers without a name
         self.statements = statements
         self.deadline = deadline
         self.future = future
@@ -91,7 +98,7 @@ class Group:
     def overtaken(self) -> "Group":
         """The same once more, to be sent elsewhere: whoever waits for this one waits for that one from now on."""
         self._left = True
-        return Group(self.owner, self.statements, self.deadline, self.future)
+        return Group(self.owner, self.statements, self.deadline, self.future, self.writer)
 
 
 class _Parsed(NamedTuple):

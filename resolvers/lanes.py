@@ -1,6 +1,7 @@
 """The database as lanes: reads and writes have their own, each request goes to the one with the least to do.
 
-Overload is refused early: a bounded number waits, for a bounded time. No community has all lanes to itself.
+Overload is refused early: a bounded number waits, for a bounded time. No community has all lanes to itself, and nobody
+all those of their community for their writes.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from psycopg.pq.abc import PGresult
 
 from resolvers.errors import ApiError, Refusal
 from resolvers.identity import Identity
-from resolvers.lane import SLOW_SECONDS, Group, Lane, Sent, has_failed
+from resolvers.lane import SLOW_SECONDS, Group, Lane, Sent, Writer, has_failed
 from resolvers.logs import current_request_id
 from resolvers.plan import Statement
 from resolvers.waiting import Waiting, busy
@@ -84,6 +85,9 @@ class _Lanes:
         self._repeatable = repeatable
         # One owner has three lanes of four at most, so that their slow requests stand in nobody else's way.
         self._most_held = max(1, len(lanes) * 3 // 4)
+        # Of these one person writes on two at most, and leaves one: a learner's writes wait for each other's locks. Not
+        # on one, since those of an admin, about many people, do not wait: half as many would get done.
+        self._most_written = self._most_held if repeatable else max(1, min(2, self._most_held - 1))
         self._waiting = Waiting(most=most_waiting, seconds=wait_seconds)
         self._wait_seconds = wait_seconds
         self._reopening: set[asyncio.Task[None]] = set()
@@ -140,6 +144,8 @@ class _Lanes:
         self._keep_watch()
 
     def _sent(self, group: Group) -> bool:
+        if self._has_enough(group.writer):
+            return False
         while (lane := self._lane_for(group.owner)) is not None:
             if self._took(lane, group):
                 return True
@@ -165,10 +171,21 @@ class _Lanes:
                     best = lane
         return best
 
+    def _has_enough(self, writer: Writer | None) -> bool:
+        """Whether somebody writes on as many lanes as one person may."""
+        if writer is None or self._most_written == self._most_held:
+            return False
+        written = 0
+        for lane in self._lanes:
+            for group in lane.under_way:
+                if group.writer == writer:
+                    written += 1
+        return written >= self._most_written
+
     def _serve(self) -> None:
         """Gives those who wait what is free."""
         while self._waiting and self._is_any_free():
-            following = self._waiting.next(self._lane_for)
+            following = self._waiting.next(self._lane_for, self._has_enough)
             if following is None:
                 return
             group, lane = following
@@ -236,7 +253,9 @@ class _Lanes:
         for lane in self._lanes:
             lane.check(now)
         self._let_pass(now)
-        for group in self._waiting.expired(now):
+        writers = {group.writer for lane in self._lanes for group in lane.under_way}
+        served = {writer for writer in writers if self._has_enough(writer)}
+        for group in self._waiting.expired(now, served):
             self._refuse(group, busy() if self._is_reachable() else _unreachable())
         self._serve()
         if self._waiting or any(lane.under_way for lane in self._lanes):
@@ -348,7 +367,9 @@ class LaneDatabase:
         for statement in statements:
             sent.append(Sent(role, statement.sql, _encoded(statement.parameters)))
         owner = None if community is None else community.int
-        group = Group(owner, sent, loop.time() + self._deadline_seconds, loop.create_future())
+        # Strangers are many people: together they have what a community has.
+        writer = None if read_only or identity.user_id is None else (owner, identity.user_id.int)
+        group = Group(owner, sent, loop.time() + self._deadline_seconds, loop.create_future(), writer)
         (self._reads if read_only else self._writes).start(group)
         results = await group.future
         return [result.get_value(0, 0) if result.ntuples else None for result in results[1:]]

@@ -1,10 +1,14 @@
-"""Who waits for a lane: each community's requests in order, the communities in turn, none without end."""
+"""Who waits for a lane: each community's requests in order, the communities in turn, none without end.
 
+Where somebody writes on as many lanes as one person may, their further writes let others go past.
+"""
+
+import math
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from resolvers.errors import ApiError
-from resolvers.lane import Group, Lane
+from resolvers.lane import Group, Lane, Writer
 
 
 class Waiting:
@@ -15,8 +19,9 @@ class Waiting:
         self._seconds = seconds
         self._queues: OrderedDict[int | None, deque[Group]] = OrderedDict()
         self._number = 0
-        # When those who have waited longest began to, by owner, as of the last look at all.
-        self._longest: dict[int | None, float] = {}
+        # When those who have waited longest began to, as of the last look at all: of an owner, and apart from them of
+        # each person who only waits for writes of their own.
+        self._longest: dict[tuple[int | None, Writer | None], float] = {}
 
     def __len__(self) -> int:
         return self._number
@@ -28,7 +33,8 @@ class Waiting:
         """Raises UNAVAILABLE when there is no room, or when it would wait too long."""
         queue = self._queues.get(group.owner, ())
         # As long as others have waited, the last would. A crowd that comes at once may wait longer.
-        slow = now - self._longest.get(group.owner, now) > self._seconds / 3
+        longest = min(self._longest.get((group.owner, whose), now) for whose in (None, group.writer))
+        slow = now - longest > self._seconds / 3
         if slow or len(queue) >= self._most or self._number >= 2 * self._most:
             raise busy()
         group.since = now
@@ -41,17 +47,22 @@ class Waiting:
         self._queue(group.owner).appendleft(group)
         self._number += 1
 
-    def next(self, lane_for: Callable[[int | None], Lane | None]) -> tuple[Group, Lane] | None:
-        """Takes the first one of the owner whose turn it is among those whom there is a lane for."""
-        for owner in list(self._queues):
+    def next(
+        self, lane_for: Callable[[int | None], Lane | None], has_enough: Callable[[Writer | None], bool]
+    ) -> tuple[Group, Lane] | None:
+        """Takes the first one of the owner whose turn it is among those whom there is a lane for.
+
+        What is of people who have enough lanes is passed over, and keeps its place.
+        """
+        for owner in self._queues:
             lane = lane_for(owner)
-            group = self._first_wanted(owner) if lane is not None else None
+            group = self._take_first(owner, has_enough) if lane is not None else None
             if lane is not None and group is not None:
                 return group, lane
         return None
 
-    def expired(self, now: float) -> list[Group]:
-        """Takes those whose time is up."""
+    def expired(self, now: float, served: Collection[Writer | None] = ()) -> list[Group]:
+        """Takes those whose time is up. `served` are the people who have enough lanes."""
         gone = []
         self._longest.clear()
         for owner, queue in list(self._queues.items()):
@@ -59,10 +70,11 @@ class Waiting:
             if late:
                 gone += late
                 self._queues[owner] = queue = deque(group for group in queue if group not in late)
-            if queue:
-                self._longest[owner] = min(group.since for group in queue)
-            else:
+            if not queue:
                 del self._queues[owner]
+            for group in queue:
+                key = owner, group.writer if group.writer in served else None
+                self._longest[key] = min(group.since, self._longest.get(key, math.inf))
         self._number -= len(gone)
         return gone
 
@@ -72,16 +84,22 @@ class Waiting:
     def _queue(self, owner: int | None) -> deque[Group]:
         return self._queues.setdefault(owner, deque())
 
-    def _first_wanted(self, owner: int | None) -> Group | None:
-        """The owner goes to the end of the turn."""
-        queue = self._queues.pop(owner)
-        while queue:
-            group = queue.popleft()
+    def _take_first(self, owner: int | None, has_enough: Callable[[Writer | None], bool]) -> Group | None:
+        """The owner goes to the end of the turn. Those whom nobody waits for any more go with the next look at all."""
+        queue = self._queues[owner]
+        passed: set[Writer | None] = set()
+        for place, group in enumerate(queue):
+            if not group.wanted or (passed and group.writer in passed):
+                continue
+            if has_enough(group.writer):
+                passed.add(group.writer)
+                continue
+            del queue[place]
             self._number -= 1
-            if group.wanted:
-                if queue:
-                    self._queues[owner] = queue
-                return group
+            self._queues.move_to_end(owner)
+            if not queue:
+                del self._queues[owner]
+            return group
         return None
 
 

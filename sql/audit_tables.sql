@@ -59,7 +59,7 @@ begin
                 when 'delete' then 'old table as old_rows'
                 else 'old table as old_rows new table as new_rows'
             end,
-            pg_catalog.regexp_replace(pg_catalog.regexp_replace(table_name, 'ies$', 'y'), 's$', ''),
+            pg_catalog.regexp_replace(pg_catalog.regexp_replace(table_name, 'ies$', 'y'), '((?<=ch)e)?s$', ''),
             key_columns, personal
         );
     end loop;

@@ -258,11 +258,9 @@ begin
     if (new.program_id, new.user_id, new.attempt) is distinct from (old.program_id, old.user_id, old.attempt) then
         perform private.refuse('412', 'An enrolment keeps its program, its person and its attempt.');
     end if;
-    -- The one way back: what an import of legacy progress has completed goes on when the platform undoes it.
-    if (old.status, new.status) = ('completed', 'active') and new.completed_at is null and auth.uid() is null and exists (
-        select from public.program_progress as p
-        where p.community_id = new.community_id and p.enrollment_id = new.id and p.completed_by_batch is not null
-    ) then
+    -- The one way back: what is complete by legacy progress alone goes on when the platform takes that back.
+    if (old.status, new.status) = ('completed', 'active') and new.completed_at is null and auth.uid() is null
+        and pg_catalog.current_setting('gym.undoing', true) = 'legacy' then
         return new;
     end if;
     if old.completed_at is not null and new.completed_at is distinct from old.completed_at then

@@ -36,6 +36,8 @@ create table public.legacy_progress (
     percent numeric(6, 3) not null,
     completed_at timestamptz,
     data jsonb,
+    percent_before integer not null default 0,
+    percent_after integer not null default 0,
     imported_at timestamptz not null default now(),
     constraint legacy_progress_pkey primary key (community_id, batch_id, line),
     constraint legacy_progress_batch_exists foreign key (community_id, batch_id)
@@ -56,6 +58,8 @@ comment on column public.legacy_progress.version is
 'The newest published version when it was imported: up to that one, complete is complete.';
 comment on column public.legacy_progress.percent is '0 to 100, floored to three decimals; a floor in every version.';
 comment on column public.legacy_progress.completed_at is 'As the earlier system had it; 100 percent without a date is complete since the import.';
+comment on column public.legacy_progress.percent_before is 'What was shown of the course before it was imported.';
+comment on column public.legacy_progress.percent_after is 'What was shown when it was.';
 comment on column public.legacy_progress.data is 'What else the line said, by the names of its columns.';
 
 create index legacy_progress_batch_idx on public.legacy_progress (community_id, batch_id, imported_at, id);
@@ -130,7 +134,11 @@ begin
             group by p.learner
         ),
         courses as (
-            select w.course, count(c.id) as found, min(c.id::text)::uuid as course_id
+            select
+                w.course,
+                -- Of several of a title, those that are archived are not meant.
+                coalesce(nullif(count(c.id) filter (where c.status <> 'archived'), 0), count(c.id)) as found,
+                (pg_catalog.array_agg(c.id order by c.status = 'archived'))[1] as course_id
             from (select distinct g.course from given as g) as w
             left join public.courses as c
                 on c.community_id = community and case
@@ -151,7 +159,8 @@ begin
             select case
                 when p.found = 0 then 'There is no member with this id or e-mail address in the community. Invite them first.'
                 when p.found > 1 then 'Several members have this e-mail address. Name the person by id.'
-                when p.status <> 'active' then pg_catalog.format('The membership of this person is %s. Activate it first.', p.status)
+                when p.status = 'suspended' then 'This person is suspended. Reinstate them first.'
+                when p.status <> 'active' then 'This person has left the community. Invite them again first.'
                 when c.found = 0 then 'There is no course with this id or title in the community. Import the course first.'
                 when c.found > 1 then 'Several courses have this title. Name the course by id.'
                 when not o.published then 'The course is a draft. Publish it first.'
@@ -270,8 +279,8 @@ begin
 end
 $$;
 
--- Writes down how far enrolments are with what was imported, and by which batch those are completed that it completes.
-create function private.raise_enrollments(community uuid, batch uuid, touched private.learner_course[]) returns void
+-- Writes down how far enrolments are with what was imported; gives how many that completed.
+create function private.raise_enrollments(community uuid, touched private.learner_course[]) returns integer
 volatile
 set search_path = ''
 language plpgsql
@@ -282,24 +291,23 @@ declare
     );
 begin
     if enrollments = '{}' then
-        return;
+        return 0;
     end if;
     perform private.begin_course_progress(enrollments);
     perform private.evaluate_enrollments(enrollments);
-    update public.program_progress as p
-    set completed_by_batch = batch
-    from pg_catalog.unnest(enrollments) as e
-    where p.community_id = community and p.enrollment_id = e.id
-        and e.status <> 'completed' and p.status = 'completed';
+    return (
+        select count(*)
+        from pg_catalog.unnest(enrollments) as e
+        join public.program_progress as p on p.community_id = community and p.enrollment_id = e.id
+        where e.status <> 'completed' and p.status = 'completed'
+    );
 end
 $$;
 
--- Takes lines of a file, those of one person all at once, and says of each what became of it: 'raised', 'kept' (it is
--- written down, and the person is as far already), 'refused' with the reason.
-create function private.take_legacy_progress(community uuid, batch uuid, lines jsonb)
-returns table (line integer, outcome text, reason text, percent_before integer, percent_after integer)
+-- Takes lines of a file, those of one person all at once. Says how many enrolments that completed, and of each line what
+-- became of it: 'raised', 'kept' (it is written down, and the person is as far already), 'refused' with the reason.
+create function private.take_legacy_progress(community uuid, batch uuid, lines jsonb) returns jsonb
 volatile
-rows 100
 set search_path = ''
 set plan_cache_mode = 'force_generic_plan'
 language plpgsql
@@ -308,7 +316,7 @@ declare
     entries private.legacy_entry[] := private.legacy_entries_in(community, lines);
     learners uuid[];
     touched private.learner_course[];
-    shown_before jsonb;
+    completed integer := 0;
 begin
     learners := private.lock_learners(community, array(
         select distinct e.user_id from pg_catalog.unnest(entries) as e where e.problem is null
@@ -319,38 +327,37 @@ begin
         where e.problem is null and e.user_id = any (learners)
     );
     if touched <> '{}' then
-        select pg_catalog.jsonb_object_agg(s.user_id || ' ' || s.course_id, s.percent) into shown_before
-        from private.percents_shown(community, touched) as s;
         insert into public.legacy_progress (
-            community_id, batch_id, line, user_id, course_id, attempt, version, percent, completed_at, data
+            community_id, batch_id, line, user_id, course_id, attempt, version, percent, completed_at, data, percent_before
         )
         select
             community, batch, e.line, e.user_id, e.course_id,
-            private.current_attempt(community, e.user_id, e.course_id), e.version, e.percent, e.completed_at, e.data
+            private.current_attempt(community, e.user_id, e.course_id), e.version, e.percent, e.completed_at, e.data,
+            s.percent
         from pg_catalog.unnest(entries) as e
-        where e.problem is null and e.user_id = any (learners)
+        join private.percents_shown(community, touched) as s on s.user_id = e.user_id and s.course_id = e.course_id
+        where e.problem is null
         order by e.line;
         perform private.begin_legacy_courses(community, touched);
         perform private.lay_legacy_floors(community, touched);
-        perform private.raise_enrollments(community, batch, touched);
+        completed := private.raise_enrollments(community, touched);
+        update public.legacy_progress as l
+        set percent_after = s.percent
+        from pg_catalog.unnest(entries) as e
+        join private.percents_shown(community, touched) as s on s.user_id = e.user_id and s.course_id = e.course_id
+        where l.community_id = community and l.batch_id = batch and l.line = e.line;
     end if;
-    return query
-    select
-        e.line,
-        case when r.problem is not null then 'refused' when s.percent > b.percent then 'raised' else 'kept' end,
-        r.problem, b.percent, s.percent
-    from pg_catalog.unnest(entries) as e
-    cross join lateral (
-        select coalesce(e.problem, case
-            when e.user_id <> all (learners) then 'The membership of this person has just ended.'
-        end) as problem
-    ) as r
-    left join private.percents_shown(community, touched) as s
-        on s.user_id = e.user_id and s.course_id = e.course_id and r.problem is null
-    left join lateral (
-        select (shown_before ->> (e.user_id || ' ' || e.course_id))::integer as percent where r.problem is null
-    ) as b on true
-    order by e.line;
+    return pg_catalog.jsonb_build_object('completed', completed, 'lines', (
+        select pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(
+            e.line,
+            case when l.line is null then 'refused' when l.percent_after > l.percent_before then 'raised' else 'kept' end,
+            case when l.line is null then coalesce(e.problem, 'The membership of this person has just ended.') end,
+            l.percent_before, l.percent_after
+        ))
+        from pg_catalog.unnest(entries) as e
+        left join public.legacy_progress as l
+            on l.community_id = community and l.batch_id = batch and l.line = e.line
+    ));
 end
 $$;
 
@@ -403,63 +410,63 @@ begin
 end
 $$;
 
--- Enrolments that a batch has completed go on when their programs ask for more without it; gives how many. Left as they
--- are those that have lapsed meanwhile, and those of people who have enrolled again.
-create function private.reopen_enrollments(community uuid, batch uuid, people uuid[]) returns integer
+-- Completed enrolments, among those that are people's latest in their programs, whose programs ask for nothing more.
+create function private.met_enrollments(community uuid, touched private.learner_course[])
+returns setof public.program_enrollments
+stable
+rows 10
+set search_path = ''
+language plpgsql
+as $$
+declare
+    completed public.program_enrollments[] := array(
+        select e from private.enrollments_to_raise(community, touched) as e where e.status = 'completed'
+    );
+begin
+    return query
+    select e.*
+    from private.requirement_states(completed) as s
+    join pg_catalog.unnest(completed) as e on e.id = s.enrollment_id
+    where s.node = 0 and s.met;
+end
+$$;
+
+-- Has enrolments go on that had been complete by what is taken back now, but for those that have lapsed meanwhile, and
+-- those of people who are no active members any more; gives how many.
+create function private.reopen_enrollments(community uuid, enrollments uuid[]) returns integer
 volatile
 set search_path = ''
 language plpgsql
 as $$
 declare
-    completed public.program_enrollments[];
-    unmet uuid[];
     noted text := pg_catalog.current_setting('gym.reason', true);
+    reopened uuid[];
 begin
-    completed := array(
-        select e
-        from public.program_progress as p
-        join public.program_enrollments as e on e.community_id = p.community_id and e.id = p.enrollment_id
-        where p.community_id = community and p.user_id = any (people) and p.completed_by_batch = batch
-            and e.status = 'completed' and (e.expires_at > pg_catalog.now()) is not false
-            and not exists (
-                select from public.program_enrollments as later
-                where later.community_id = e.community_id and later.program_id = e.program_id
-                    and later.user_id = e.user_id and later.attempt > e.attempt
+    perform private.note_reason('The legacy progress that it was complete by was taken back.');
+    perform pg_catalog.set_config('gym.undoing', 'legacy', true);
+    with active as (
+        update public.program_enrollments as e
+        set status = 'active', completed_at = null
+        where e.community_id = community and e.id = any (enrollments) and (e.expires_at > pg_catalog.now()) is not false
+            and exists (
+                select from public.memberships as m
+                where m.community_id = e.community_id and m.user_id = e.user_id and m.status = 'active'
             )
-    );
-    if completed = '{}' then
-        return 0;
-    end if;
-    unmet := array(
-        select s.enrollment_id from private.requirement_states(completed) as s where s.node = 0 and not s.met
-    );
-    perform private.note_reason('The import of legacy progress that had completed it was undone.');
-    update public.program_enrollments as e
-    set status = 'active', completed_at = null
-    where e.community_id = community and e.id = any (unmet);
+        returning e.id
+    )
+    select coalesce(pg_catalog.array_agg(a.id), '{}') into reopened from active as a;
+    perform pg_catalog.set_config('gym.undoing', '', true);
     perform private.note_reason(noted);
     update public.program_progress as p
-    set
-        status = 'not_started', percent = 0, completed_at = null, completed_by_batch = null,
-        updated_at = pg_catalog.now()
-    where p.community_id = community and p.enrollment_id = any (unmet);
-    -- What is complete without this batch may be so by another one.
-    update public.program_progress as p
-    set completed_by_batch = (
-        select l.batch_id
-        from public.legacy_progress as l
-        where l.community_id = p.community_id and l.user_id = p.user_id
-        order by l.imported_at desc, l.batch_id
-        limit 1
-    )
-    from pg_catalog.unnest(completed) as e
-    where p.community_id = community and p.enrollment_id = e.id and e.id <> all (unmet);
-    return pg_catalog.cardinality(unmet);
+    set status = 'not_started', percent = 0, completed_at = null, updated_at = pg_catalog.now()
+    where p.community_id = community and p.enrollment_id = any (reopened);
+    return pg_catalog.cardinality(reopened);
 end
 $$;
 
 -- Takes a batch back from the next people of it, in the order of their ids; no last_user when there are none left. Of
--- enrolments that it has completed says how many go on, and how many are left as they are.
+-- enrolments that were complete by it says how many go on, and how many are left as they are: those that have lapsed, and
+-- those of people who have enrolled again or left.
 create function private.undo_legacy_progress(
     community uuid, batch uuid, after_user uuid, at_most integer,
     out last_user uuid, out lines integer, out reopened integer, out left_completed integer
@@ -477,6 +484,9 @@ declare
         limit at_most
     );
     gone public.legacy_progress[];
+    touched private.learner_course[];
+    met uuid[];
+    unmet uuid[];
     enrollments public.program_enrollments[];
 begin
     -- As lock_learners does, whatever has become of their memberships.
@@ -484,6 +494,12 @@ begin
     where m.community_id = community and m.user_id = any (people)
     order by m.user_id
     for no key update;
+    touched := array(
+        select distinct row(l.user_id, l.course_id)::private.learner_course
+        from public.legacy_progress as l
+        where l.community_id = community and l.batch_id = batch and l.user_id = any (people)
+    );
+    met := array(select e.id from private.met_enrollments(community, touched) as e);
     with deleted as (
         delete from public.legacy_progress as l
         where l.community_id = community and l.batch_id = batch and l.user_id = any (people)
@@ -493,23 +509,45 @@ begin
     last_user := people[pg_catalog.cardinality(people)];
     lines := pg_catalog.cardinality(gone);
     perform private.lift_legacy_floors(community, gone);
-    reopened := private.reopen_enrollments(community, batch, people);
-    select count(*) into left_completed
-    from public.program_progress as p
-    where p.community_id = community and p.user_id = any (people) and p.completed_by_batch = batch;
-    enrollments := array(
-        select e
-        from private.enrollments_to_raise(community, array(
-            select distinct row(g.user_id, g.course_id)::private.learner_course from pg_catalog.unnest(gone) as g
-        )) as e
+    unmet := array(
+        select m from pg_catalog.unnest(met) as m except select e.id from private.met_enrollments(community, touched) as e
     );
+    reopened := private.reopen_enrollments(community, unmet);
+    left_completed := pg_catalog.cardinality(unmet) - reopened + private.enrollments_followed(community, gone);
+    enrollments := array(select e from private.enrollments_to_raise(community, touched) as e);
     if enrollments <> '{}' then
         perform private.evaluate_enrollments(enrollments);
     end if;
-    if people = '{}' then
-        update public.legacy_batches as b
-        set undone_at = pg_catalog.now()
-        where b.community_id = community and b.id = batch and b.undone_at is null;
-    end if;
+end
+$$;
+
+-- How many completed enrolments have been followed by others, in programs with courses that lines which are gone said to
+-- be complete.
+create function private.enrollments_followed(community uuid, gone public.legacy_progress[]) returns integer
+stable
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return (
+        select count(*)
+        from (
+            select g.user_id, pg_catalog.array_agg(g.course_id) as courses
+            from pg_catalog.unnest(gone) as g
+            where g.completed_at is not null or g.percent = 100
+            group by g.user_id
+        ) as g
+        join public.program_enrollments as e
+            on e.community_id = community and e.user_id = g.user_id and e.status = 'completed'
+        where exists (
+            select from public.program_course_assignments as a
+            where a.community_id = e.community_id and a.program_id = e.program_id and a.version = e.program_version
+                and a.course_id = any (g.courses)
+        ) and exists (
+            select from public.program_enrollments as later
+            where later.community_id = e.community_id and later.program_id = e.program_id
+                and later.user_id = e.user_id and later.attempt > e.attempt
+        )
+    );
 end
 $$;

@@ -196,7 +196,6 @@ create table public.program_progress (
     percent integer not null,
     completed_at timestamptz,
     updated_at timestamptz not null default now(),
-    completed_by_batch uuid,
     constraint program_progress_pkey primary key (community_id, enrollment_id),
     constraint program_progress_enrollment_exists foreign key (community_id, enrollment_id)
     references public.program_enrollments (community_id, id) on delete cascade,
@@ -209,8 +208,6 @@ create table public.program_progress (
 alter table public.program_progress enable row level security;
 alter table public.program_progress alter column community_id set (n_distinct = 20);
 comment on table public.program_progress is 'How far an enrolment has come.';
-comment on column public.program_progress.completed_by_batch is
-'The batch of legacy progress that completed it: undone, the enrolment goes on.';
 comment on column public.program_progress.percent is 'Floored; 100 only when the enrolment is completed.';
 
 -- The percent stands by, for averages. One index for both ways: of two that begin so, the planner would take the wrong one.

@@ -51,10 +51,9 @@ begin
         progress.done_required, progress.total_required, progress.earned, progress.possible,
         case
             when progress.completed_at is not null then 100
-            when progress.possible > 0 then least(pg_catalog.floor(
-                greatest(100 * progress.earned / progress.possible, progress.legacy_percent)
-            ), 99)
-            else 0
+            else least(pg_catalog.floor(greatest(
+                100 * progress.earned / nullif(progress.possible, 0), progress.legacy_percent, 0
+            )), 99)
         end,
         progress.started_at, progress.completed_at, null, progress.legacy_percent
     )::private.course_progress_state;

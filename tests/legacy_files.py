@@ -30,7 +30,11 @@ def written(path: Path, *lines: str, header: str = HEADER) -> Path:
 
 def imported(database: Database, path: Path, **more: Any) -> Import:
     given = {"community": "alpha", **more}
-    return import_legacy(database.dsn(), path, path.with_suffix(".results.csv"), **given)
+    return import_legacy(database.dsn(), path, results_of(path), **given)
+
+
+def results_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.results.csv")
 
 
 def outcomes(done: Import) -> list[tuple[str, int | None, int | None]]:
@@ -40,7 +44,7 @@ def outcomes(done: Import) -> list[tuple[str, int | None, int | None]]:
 
 
 def results_in(path: Path) -> list[dict[str, str]]:
-    with path.with_suffix(".results.csv").open(newline="") as file:
+    with results_of(path).open(newline="") as file:
         return list(csv.DictReader(file))
 
 

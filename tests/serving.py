@@ -15,7 +15,9 @@ from starlette.types import ASGIApp
 from resolvers.documents import Request
 from resolvers.endpoint import Answering, GraphQLEndpoint, Identifying
 from resolvers.engine import Answer, Phase
+from resolvers.http_response import Response
 from resolvers.identity import Identity
+from resolvers.media_types import HTML
 from resolvers.protocol import GuardedHttpProtocol
 from tests.signing import VERIFIER
 
@@ -77,7 +79,7 @@ def endpoint(
         NoStreams(),
         max_body_bytes=MAX_BODY_BYTES,
         body_timeout_seconds=body_timeout_seconds,
-        page=page,
+        page=None if page is None else Response(200, HTML, page.encode()),
     )
 
 

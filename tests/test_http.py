@@ -10,7 +10,6 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from resolvers import graphiql
 from resolvers.documents import Request
 from resolvers.endpoint import Identifying
 from resolvers.engine import Answer, Phase
@@ -546,10 +545,3 @@ async def test_there_may_be_no_page(engine: NotingEngine, accept: str, status: i
         response = await client.get("/graphql", headers={"accept": accept})
 
     assert (response.status_code, code_of(response)) == (status, "BAD_USER_INPUT")
-
-
-def test_the_page_says_what_to_do_where_its_scripts_cannot_be_loaded() -> None:
-    page = graphiql.page()
-
-    assert page.index('id="graphiql"') < page.index("your browser cannot reach that site")
-    assert "curl ${location.origin}" in page

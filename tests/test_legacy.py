@@ -213,7 +213,7 @@ async def test_a_newer_version_keeps_the_percent_and_asks_for_what_is_new(
         (f"{cast.OTHER_LEARNER.id},{{course}},40,", "There is no member with this id or e-mail address"),
         ("olga@cast.test,{course},40,", "There is no member with this id or e-mail address"),
         (f"{uuid.UUID(int=9)},{{course}},40,", "There is no member with this id or e-mail address"),
-        (f"{cast.SUSPENDED.id},{{course}},40,", "The membership of this person is suspended. Activate it"),
+        (f"{cast.SUSPENDED.id},{{course}},40,", "This person is suspended. Reinstate them first."),
         (f"{LENA},No such course,40,", "There is no course with this id or title"),
         (f"{LENA},{cast.OTHER_COURSE},40,", "There is no course with this id or title"),
         (f"{LENA},{cast.DRAFT_COURSE},40,", "The course is a draft. Publish it first."),
@@ -222,7 +222,9 @@ async def test_a_newer_version_keeps_the_percent_and_asks_for_what_is_new(
         (f"{LENA},{{course}},,", "The line has neither percent nor completed_at."),
         (f"{LENA},{{course}},101,", "percent '101' is not a number from 0 to 100"),
         (f"{LENA},{{course}},-1,", "percent '-1' is not"),
-        (f'{LENA},{{course}},"40,5",', "percent '40,5' is not"),
+        (f'{LENA},{{course}},"4,0,5",', "percent '4,0,5' is not"),
+        (f"{LENA},{{course}},٤٢,", "percent '٤٢' is not"),
+        (f"{LENA},{{course}},40,2026-W01-1", "completed_at '2026-W01-1' is not a date"),
         (f"{LENA},{{course}},NaN,", "percent 'NaN' is not"),
         (f"{LENA},{{course}},40,yesterday", "completed_at 'yesterday' is not a date like 2026-01-31"),
         (f"{LENA},{{course}},40,1969-12-31", "completed_at '1969-12-31' is not a date"),
@@ -232,8 +234,8 @@ async def test_a_newer_version_keeps_the_percent_and_asks_for_what_is_new(
         ),
         (",{course},40,", "The line names no learner."),
         (f"{LENA},,40,", "The line names no course."),
-        (f"{LENA},{{course}}", "The line has 2 fields, and not as many as line 1."),
-        (f"{LENA},{{course}},40,,", "The line has 5 fields, and not as many as line 1."),
+        (f"{LENA},{{course}}", "The line has 2 fields, and line 1 has 4."),
+        (f"{LENA},{{course}},40,,", "The line has 5 fields, and line 1 has 4."),
     ],
 )
 async def test_a_line_that_leads_nowhere_is_refused_and_the_others_are_not(
@@ -357,7 +359,9 @@ async def test_undone_it_is_as_if_it_had_not_been(
     assert (tried, still) == (undone, "COMPLETED")
     assert (undone.lines, undone.reopened, undone.left_completed) == (4, 2, 0)
     assert state(database) == before
-    reasons = database.run("select object_type from public.audit_entries where reason like '%was undone.'")
+    reasons = database.run(
+        "select object_type from public.audit_entries where reason like '%was taken back.'"
+    )
     assert reasons == [("program_enrollment",)] * 2
     with pytest.raises(ImportFailed, match="is undone already"):
         undo_legacy(database.dsn(), batch)
@@ -393,6 +397,65 @@ async def test_what_is_true_without_the_batch_stays(
     assert undo_legacy(database.dsn(), later).reopened == 1
     assert (await program_progress(api, as_peer, program))["status"] == "NOT_STARTED"
     assert (await program_progress(api, as_learner, program))["status"] == "COMPLETED"
+
+
+async def test_what_is_complete_only_with_the_batch_goes_on_however_it_was_completed(
+    api: Api,
+    database: Database,
+    as_admin: Person,
+    as_learner: Person,
+    as_peer: Person,
+    course: str,
+    tmp_path: Path,
+) -> None:
+    other = await teach(api, as_admin, block(12), title="Other")
+    program = await offer(api, as_admin, course, other)
+    await enroll(api, as_peer, program)
+    one = written(tmp_path / "a.csv", f"{LENA},{course},100,", f"{cast.PEER.id},{course},100,")
+    two = written(tmp_path / "b.csv", f"{LENA},{other},100,")
+    first = imported(database, one).batch
+    imported(database, two)
+    # Complete at once, for who enrols afterwards; and by something done here, in the end.
+    await enroll(api, as_learner, program)
+    await record(api, as_peer, event(12))
+    for person in (as_learner, as_peer):
+        assert (await program_progress(api, person, program))["status"] == "COMPLETED"
+
+    undone = undo_legacy(database.dsn(), first)
+
+    assert (undone.reopened, undone.left_completed) == (2, 0)
+    for person in (as_learner, as_peer):
+        now = await program_progress(api, person, program)
+        assert (now["status"], now["percent"], now["enrollment"]["status"]) == ("IN_PROGRESS", 50.0, "ACTIVE")
+        assert now["enrollment"]["completedAt"] is None
+
+
+async def test_what_an_admin_completed_by_word_stays(
+    api: Api, database: Database, as_admin: Person, as_learner: Person, course: str, tmp_path: Path
+) -> None:
+    program = await offer(api, as_admin, course)
+    enrollment = await enroll(api, as_learner, program)
+    batch = imported(database, written(tmp_path / "a.csv", f"{LENA},{course},60,")).batch
+    update = (
+        "mutation ($input: UpdateEnrollmentInput!) { updateEnrollment(input: $input) { enrollment { id } } }"
+    )
+    await act(api, as_admin, update, id=enrollment, status="COMPLETED", reason="By interview")
+
+    undone = undo_legacy(database.dsn(), batch)
+
+    assert (undone.reopened, undone.left_completed) == (0, 0)
+    assert (await program_progress(api, as_learner, program))["status"] == "COMPLETED"
+
+
+async def test_a_course_that_asks_for_nothing_shows_it_too(
+    api: Api, database: Database, as_admin: Person, as_learner: Person, tmp_path: Path
+) -> None:
+    empty = await teach(api, as_admin, title="Empty")
+
+    done = imported(database, written(tmp_path / "a.csv", f"{LENA},{empty},40,"))
+
+    assert (outcomes(done), done.shown_too_low) == ([("raised", 0, 40)], 0)
+    assert (await course_progress(api, as_learner, empty))["status"] == "NOT_APPLICABLE"
 
 
 async def test_an_enrolment_that_others_followed_is_left(

@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import httpx
 import psycopg
 import pytest
 
+from jobs.worker import install
 from tests import cast
 from tests.databases import Database, build_template, running_cluster
 from tests.fire import EVERYBODY, PROGRAMS, WHO, WHOSE, Asker, is_about, load
@@ -296,3 +297,39 @@ def test_processes_that_are_only_starting_end_as_promptly(
     output, _ = process.communicate(timeout=15)  # uvicorn alone took its 30 seconds for a health check
 
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("fate", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_server_ends_promptly_also_when_its_database_does_not_answer_any_more(
+    database: Database, tmp_path: Path, fate: signal.Signals
+) -> None:
+    install(database.dsn())
+    with serving_on(database, tmp_path, WORKER_DATABASE_URL=database.dsn("gym_worker")) as server:
+        processes = postgres(database)
+        try:
+            for pid in processes:
+                os.kill(pid, fate)
+            time.sleep(1)
+
+            began = time.monotonic()
+            server.process.send_signal(signal.SIGTERM)
+            server.process.wait(timeout=30)
+            took = time.monotonic() - began
+        finally:
+            for pid in processes:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            database.cluster.stop()
+            database.cluster.start()
+
+    assert server.process.returncode == 0
+    assert took < 12
+
+
+def postgres(database: Database) -> list[int]:
+    """The server's first process, and those that serve somebody."""
+    first = int((database.cluster.data / "postmaster.pid").read_text().split()[0])
+    query = (
+        "select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
+    )
+    return [first, *(pid for (pid,) in database.run_as("supabase_admin", query))]

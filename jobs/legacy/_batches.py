@@ -1,5 +1,6 @@
 """Batches: files that were imported, each with one id in all the communities that it tells of."""
 
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -21,16 +22,23 @@ def take_turn(connection: psycopg.Connection[Any]) -> None:
         )
 
 
-def batch_of(connection: psycopg.Connection[Any], file: LegacyFile) -> tuple[UUID, bool]:
-    """The id of the file's batch, and whether it was begun before."""
+def batch_of(
+    connection: psycopg.Connection[Any], file: LegacyFile, communities: Collection[UUID]
+) -> tuple[UUID, bool]:
+    """The id of the file's batch in these communities, and whether it was begun before."""
     known = connection.execute(
-        "select id from public.legacy_batches where file_digest = %s and undone_at is null limit 1",
-        [file.digest],
+        """
+        select id from public.legacy_batches
+        where file_digest = %s and undone_at is null and community_id = any (%s)
+        limit 1
+        """,
+        [file.digest, list(communities)],
     ).fetchone()
     return (known[0], True) if known else (uuid4(), False)
 
 
 def begin_batch(connection: psycopg.Connection[Any], community: UUID, batch: UUID, file: LegacyFile) -> None:
+    connection.execute("select private.note_reason('Importing legacy progress.')")
     connection.execute(
         """
         insert into public.legacy_batches (community_id, id, file_name, file_digest)
@@ -38,6 +46,15 @@ def begin_batch(connection: psycopg.Connection[Any], community: UUID, batch: UUI
         on conflict (community_id, id) do nothing
         """,
         [community, batch, file.name[-255:], file.digest],
+    )
+    connection.execute("select private.note_reason(null)")
+
+
+def end_batch(connection: psycopg.Connection[Any], batch: UUID) -> None:
+    """All of it is undone, in all of its communities."""
+    connection.execute("select private.note_reason('Undoing an import of legacy progress.')")
+    connection.execute(
+        "update public.legacy_batches set undone_at = now() where id = %s and undone_at is null", [batch]
     )
 
 
@@ -51,7 +68,7 @@ def batches(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
                 select count(*) from public.legacy_progress as l
                 where l.community_id = b.community_id and l.batch_id = b.id
             )),
-            min(b.imported_at), max(b.undone_at)
+            min(b.imported_at), case when bool_and(b.undone_at is not null) then max(b.undone_at) end
         from public.legacy_batches as b
         join public.communities as c on c.id = b.community_id
         group by b.id

@@ -1,6 +1,8 @@
 """What a person at the command line sees: bars while it runs, then what became of the lines."""
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
@@ -12,6 +14,7 @@ from jobs.legacy._import import Account, Import, import_legacy
 from jobs.legacy._results import KEPT, RAISED, REFUSED, THERE, reasons
 from jobs.legacy._undo import Undoing, list_batches, undo_legacy
 
+_MOST_REASONS = 10
 _TOLD = {
     RAISED: "raised what was shown",
     KEPT: "kept, and as much was shown already",
@@ -30,8 +33,8 @@ def run_import(
     dry_run: bool = False,
 ) -> None:
     """Raises ImportFailed, also when what is stored does not add up to what the file says."""
-    target = results or path.with_name(f"{path.name.split('.')[0]}.results.csv")
-    with shown(console) as progress:
+    target = results or path.with_name(f"{path.name}.{'dry-run' if dry_run else 'results'}.csv")
+    with _gone_on_with(console, "import the file"), shown(console) as progress:
         done = import_legacy(dsn, path, target, community=community, dry_run=dry_run, progress=progress)
     _tell_lines(done, console)
     console.print(f"Each line's result: {target}", highlight=False, soft_wrap=True)
@@ -40,11 +43,23 @@ def run_import(
         return
     _tell_accounts(done.told, done.stored, console)
     console.print(f"Batch {done.batch}{', gone on with' if done.resumed else ''}.", highlight=False)
-    if done.told != done.stored or done.shown_too_low:
+    if done.told != done.stored:
         raise ImportFailed(
-            f"What is stored does not add up to the file, or {done.shown_too_low:,} people are shown less. Import it "
-            "again; if that does not help, undo the batch."
+            "What is stored does not add up to the file: somebody has changed it. Undo the batch."
         )
+    if done.shown_too_low:
+        raise ImportFailed(f"Of {done.shown_too_low:,} lines less is shown than they say. Undo the batch.")
+    if not done.told.lines:
+        raise ImportFailed("Nothing was imported: each line was refused.")
+
+
+@contextmanager
+def _gone_on_with(console: Console, what: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print(f"Stopped. What is done stays; {what} again to go on.")
+        raise
 
 
 def _tell_lines(done: Import, console: Console) -> None:
@@ -56,8 +71,14 @@ def _tell_lines(done: Import, console: Console) -> None:
         if outcomes[outcome]:
             table.add_row(f"{outcomes[outcome]:,}", words)
     console.print(table)
-    for reason, count in reasons(done.results.values()).most_common(10):
-        console.print(f"  refused: {count:,}: {reason}", highlight=False, markup=False)
+    told = reasons(done.results.values()).most_common()
+    for reason, count in told[:_MOST_REASONS]:
+        console.print(f"  refused: {count:,}: {reason}", highlight=False, markup=False, soft_wrap=True)
+    if rest := sum(count for _, count in told[_MOST_REASONS:]):
+        console.print(f"  refused: {rest:,} for other reasons, which are in the results", highlight=False)
+    console.print(f"Enrolments that this completed: {done.completed:,}.", highlight=False)
+    if 0 < max((result.percent_after or 0 for result in done.results.values()), default=0) <= 1:
+        console.print("No percent is more than 1. If they are shares, multiply them by 100, and undo this.")
 
 
 def _tell_accounts(told: Account, stored: Account, console: Console) -> None:
@@ -74,7 +95,7 @@ def run_undo(batch: UUID | None, dsn: str, console: Console, *, dry_run: bool = 
     if batch is None:
         _tell_batches(dsn, console)
         return
-    with shown(console) as progress:
+    with _gone_on_with(console, "undo it"), shown(console) as progress:
         undone = undo_legacy(dsn, batch, dry_run=dry_run, progress=progress)
     _tell_undone(undone, console)
     if dry_run:
@@ -87,7 +108,7 @@ def _tell_batches(dsn: str, console: Console) -> None:
         begun = f"imported {imported_at:%Y-%m-%d %H:%M}"
         undone = f", undone {undone_at:%Y-%m-%d %H:%M}" if undone_at else ""
         told = f"{batch}  {file}: {lines:,} lines, {communities}; {begun}{undone}"
-        console.print(told, highlight=False, soft_wrap=True, markup=False)
+        print(told)
     if not found:
         console.print("No legacy progress was imported.")
 
@@ -95,8 +116,9 @@ def _tell_batches(dsn: str, console: Console) -> None:
 def _tell_undone(undone: Undoing, console: Console) -> None:
     console.print(f"Undone: {undone.lines:,} lines.", highlight=False)
     if undone.reopened:
-        console.print(f"Enrolments that go on, for the import had completed them: {undone.reopened:,}.")
+        console.print(f"Enrolments that go on, for they were complete by the import: {undone.reopened:,}.")
     if undone.left_completed:
         console.print(
-            f"Enrolments left completed, for they have lapsed or been followed by others: {undone.left_completed:,}."
+            "Enrolments left completed, for they have lapsed, been followed by others, or their people have left: "
+            f"{undone.left_completed:,}."
         )

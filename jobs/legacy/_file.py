@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+from unicodedata import normalize
 
 from jobs.imports import ImportFailed, Progress, shortened
 
@@ -17,7 +18,7 @@ _ONE_OF = ("percent", "completed_at")
 _KNOWN = {*_NEEDED, *_ONE_OF, "community"}
 _RECORDS_BETWEEN_REPORTS = 500
 _MOST_LINES = 2_000_000
-_CHUNK = 1 << 20
+_LONGEST_HEADER = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Record:
     line: int
     fields: dict[str, str]
     more: dict[str, str]
+    cells: list[str]
     # How many fields there are instead of as many as there are names.
     misfit: int | None = None
 
@@ -60,6 +62,9 @@ def _read(path: Path, progress: Progress) -> tuple[tuple[str, ...], list[Record]
     step, size = f"Reading {path.name}", path.stat().st_size
     records: list[Record] = []
     columns: tuple[str, ...] = ()
+    with path.open("rb") as file:
+        if file.read(2) == b"PK":
+            raise ImportFailed(f"{path.name} is a spreadsheet, or another zip file. Save it as CSV in UTF-8.")
     with path.open("rb") as file, _text(file, path) as text:
         for line, cells in _lines(text, path.name):
             if not columns:
@@ -72,6 +77,8 @@ def _read(path: Path, progress: Progress) -> tuple[tuple[str, ...], list[Record]
                 progress(step, min(file.tell(), size), size)
     if not columns:
         raise ImportFailed(f"{path.name} is empty; expected is a line with the names of the columns.")
+    if not records:
+        raise ImportFailed(f"{path.name} has no lines after its first.")
     progress(step, size, size)
     return columns, records
 
@@ -87,11 +94,12 @@ def _lines(text: io.TextIOWrapper, name: str) -> Iterator[tuple[int, list[str]]]
     try:
         reader = csv.reader(text, strict=True, delimiter=_delimiter(text))
         for fields in reader:
-            yield first, [field.strip() for field in fields]
+            # Composed, as most databases have it; some systems write umlauts as two characters.
+            yield first, [normalize("NFC", field).strip() for field in fields]
             first = reader.line_num + 1
     except UnicodeDecodeError:
         raise ImportFailed(
-            f"{name} is not UTF-8, in line {first} or soon after it. Save it as UTF-8."
+            f"{name} is not text in UTF-8, in line {first} or soon after it. Save it as CSV in UTF-8."
         ) from None
     except csv.Error as error:
         raise ImportFailed(
@@ -101,21 +109,26 @@ def _lines(text: io.TextIOWrapper, name: str) -> Iterator[tuple[int, list[str]]]
 
 def _delimiter(text: io.TextIOWrapper) -> str:
     """What stands between the names in the first line: spreadsheets write semicolons or tabs in many countries."""
-    header = text.readline(_CHUNK)
+    header = text.readline(_LONGEST_HEADER)
     text.seek(0)
-    return next((mark for mark in ",;\t" if mark in header), ",")
+
+    def known_names(mark: str) -> int:
+        return sum(name.strip(' "\r\n').lower() in _KNOWN for name in header.split(mark))
+
+    return max(",;\t", key=known_names)
 
 
 def _checked_columns(cells: list[str], name: str) -> tuple[str, ...]:
     columns = tuple(cell.lower() if cell.lower() in _KNOWN else cell for cell in cells)
     missing = [column for column in _NEEDED if column not in columns]
     if not set(_ONE_OF) & set(columns):
-        missing.append(" or ".join(_ONE_OF))
+        missing.append("or ".join(f"{column} " for column in _ONE_OF).strip())
     if missing:
         raise ImportFailed(
-            f"{name}, line 1: column {', '.join(missing)} is missing; the line is {shortened(','.join(cells))}."
+            f"{name}, line 1: there is no column {', none '.join(missing)}; there are "
+            f"{', '.join(map(shortened, filter(None, cells))) or 'no names'}. Rename them."
         )
-    if repeated := sorted({column for column in columns if columns.count(column) > 1}):
+    if repeated := sorted({column for column in columns if column and columns.count(column) > 1}):
         raise ImportFailed(
             f"{name}, line 1: column {', '.join(map(shortened, repeated))} is there more than once."
         )
@@ -127,6 +140,7 @@ def _record(line: int, columns: tuple[str, ...], cells: list[str]) -> Record:
     return Record(
         line,
         {column: named.get(column, "") for column in _KNOWN},
-        {column: cell for column, cell in named.items() if column not in _KNOWN and cell},
+        {column: cell for column, cell in named.items() if column and column not in _KNOWN and cell},
+        cells,
         len(cells) if len(cells) != len(columns) else None,
     )

@@ -24,10 +24,10 @@ from jobs.legacy._rows import Community, Refused, Row, rows_of
 
 _AT_ONCE = 100
 
-_TAKE: LiteralString = "select * from private.take_legacy_progress(%s, %s, %s)"
+_TAKE: LiteralString = "select private.take_legacy_progress(%s, %s, %s)"
 
 _THERE: LiteralString = """
-    select l.line
+    select l.line, l.percent_before, l.percent_after
     from public.legacy_batches as b
     join public.legacy_progress as l on l.community_id = b.community_id and l.batch_id = b.id
     where b.id = %s
@@ -63,6 +63,8 @@ class Import:
     batch: UUID
     resumed: bool
     results: dict[int, Result]
+    # Enrolments that this has completed.
+    completed: int
     told: Account
     # What is in the database; None of a dry run.
     stored: Account | None
@@ -85,14 +87,16 @@ def import_legacy(
     with explained(), results_file(results) as target, closing(psycopg.connect(dsn)) as connection:
         take_turn(connection)
         rows = rows_of(file, _communities(connection), community)
-        batch, resumed = batch_of(connection, file)
+        about = {row.community for row in rows if isinstance(row, Row)}
+        batch, resumed = batch_of(connection, file, about)
         connection.commit()
-        done = _Import(connection, file, batch, dry_run=dry_run).run(rows, progress)
-        write_results(target, file.records, done)
+        importing = _Import(connection, file, batch, dry_run=dry_run)
+        done = importing.run(rows, progress)
+        write_results(target, file, done)
         taken = [row for row in rows if isinstance(row, Row) and done[row.line].outcome != REFUSED]
         told = _account(taken)
         stored, too_low = (None, 0) if dry_run else _reconcile(connection, taken, batch, progress)
-    return Import(batch, resumed, done, told, stored, too_low)
+    return Import(batch, resumed, done, importing.completed, told, stored, too_low)
 
 
 def _communities(connection: psycopg.Connection[Any]) -> list[Community]:
@@ -105,14 +109,13 @@ class _Import:
         self, connection: psycopg.Connection[Any], file: LegacyFile, batch: UUID, *, dry_run: bool
     ) -> None:
         self._connection, self._file, self._batch, self._dry_run = connection, file, batch, dry_run
+        self.completed = 0
 
     def run(self, rows: list[Row | Refused], progress: Progress) -> dict[int, Result]:
         step = "Trying lines" if self._dry_run else "Importing lines"
         there = self._lines_there()
         results = {
-            row.line: Result(row.line, REFUSED, row.reason)
-            if isinstance(row, Refused)
-            else Result(row.line, THERE)
+            row.line: Result(row.line, REFUSED, row.reason) if isinstance(row, Refused) else there[row.line]
             for row in rows
             if isinstance(row, Refused) or row.line in there
         }
@@ -122,9 +125,10 @@ class _Import:
         progress(step, len(rows), len(rows))
         return results
 
-    def _lines_there(self) -> set[int]:
+    def _lines_there(self) -> dict[int, Result]:
         with self._connection.transaction():
-            return {line for (line,) in self._connection.execute(_THERE, [self._batch])}
+            found = self._connection.execute(_THERE, [self._batch])
+            return {line: Result(line, THERE, None, before, after) for line, before, after in found}
 
     def _take(self, rows: list[Row]) -> dict[int, Result]:
         community = rows[0].community
@@ -132,8 +136,9 @@ class _Import:
             self._connection.execute("set local statement_timeout = 0")
             begin_batch(self._connection, community, self._batch, self._file)
             lines = json.dumps([row.as_json() for row in rows])
-            found = self._connection.execute(_TAKE, [community, self._batch, lines]).fetchall()
-        return {result[0]: Result(*result) for result in found}
+            ((told,),) = self._connection.execute(_TAKE, [community, self._batch, lines]).fetchall()
+        self.completed += told["completed"]
+        return {line: Result(line, *result) for line, *result in told["lines"]}
 
 
 def _by_people(rows: list[Row]) -> Iterator[list[Row]]:

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -9,7 +10,9 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from jobs.imports import ImportFailed
-from jobs.legacy._file import Record
+from jobs.legacy._file import LegacyFile
+
+_QUOTED = re.compile(r"'.*'|\".*\"|(?<=has )[0-9]+", re.DOTALL)
 
 RAISED, KEPT, THERE, REFUSED = "raised", "kept", "there already", "refused"
 
@@ -43,25 +46,12 @@ def results_file(path: Path) -> Iterator[IO[str]]:
         partial.unlink(missing_ok=True)
 
 
-def write_results(file: IO[str], records: Iterable[Record], results: dict[int, Result]) -> None:
-    """In the order of the file that was read, each with whom and what it named."""
+def write_results(file: IO[str], source: LegacyFile, results: dict[int, Result]) -> None:
+    """In the order of the file that was read, each before what stood there: to be mended, and imported again."""
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(
-        ("line", "learner", "course", "outcome", "reason", "percent_before", "percent_after"),
-    )
-    for record in records:
-        result = results[record.line]
-        named = (_unquoted(record.fields[column]) for column in ("learner", "course"))
-        writer.writerow(
-            (
-                result.line,
-                *named,
-                result.outcome,
-                result.reason,
-                result.percent_before,
-                result.percent_after,
-            )
-        )
+    writer.writerow((*Result._fields, *source.columns))
+    for record in source.records:
+        writer.writerow((*results[record.line], *map(_unquoted, record.cells)))
 
 
 def _unquoted(text: str) -> str:
@@ -70,4 +60,5 @@ def _unquoted(text: str) -> str:
 
 
 def reasons(results: Iterable[Result]) -> Counter[str]:
-    return Counter(result.reason for result in results if result.reason)
+    """How often each is there, whatever it quotes."""
+    return Counter(_QUOTED.sub("…", result.reason) for result in results if result.reason)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,9 +13,10 @@ from zoneinfo import ZoneInfo
 from jobs.imports import ImportFailed, shortened
 from jobs.legacy._file import LegacyFile, Record
 
-_PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,20})?) ?%?", re.ASCII)
+_PERCENT = re.compile(r"([0-9]{1,3}(?:[.,][0-9]{1,20})?)\s?%?")
+_DAY_FIRST = re.compile(r"([0-9]{1,2})\.([0-9]{1,2})\.([0-9]{4})")
+_ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}.*)?")
 _MOST_DATA = 8192
-_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 
 
 class _BadLineError(Exception):
@@ -60,15 +61,16 @@ class Refused:
 
 def rows_of(file: LegacyFile, communities: Iterable[Community], default: str | None) -> list[Row | Refused]:
     """`default` is the community of lines that name none, by slug or id."""
-    return _Reader(communities, default, named="community" in file.columns).rows(file.records)
+    return _Reader(communities, default, file.columns).rows(file.records)
 
 
 class _Reader:
-    def __init__(self, communities: Iterable[Community], default: str | None, *, named: bool) -> None:
+    def __init__(self, communities: Iterable[Community], default: str | None, columns: Sequence[str]) -> None:
+        self._width = len(columns)
         self._communities = {str(key): c for c in communities for key in (c.id, c.slug)}
         self._default = default
         if default is None:
-            if not named:
+            if "community" not in columns:
                 raise ImportFailed(
                     "Say which community it is about: --community SLUG, or a column community."
                 )
@@ -81,7 +83,10 @@ class _Reader:
     def _row(self, record: Record) -> Row | Refused:
         try:
             if record.misfit is not None:
-                raise _BadLineError(f"The line has {record.misfit} fields, and not as many as line 1.")
+                raise _BadLineError(
+                    f"The line has {record.misfit} fields, and line 1 has {self._width}. "
+                    "Put what has a separator in it in quotes."
+                )
             community = self._community(record.fields["community"])
             completed_at = _completed_at(record.fields["completed_at"], community.zone)
             return Row(
@@ -120,10 +125,8 @@ def _percent(text: str, completed_at: datetime | None) -> Decimal:
             raise _BadLineError("The line has neither percent nor completed_at.")
         return Decimal(100)
     match = _PERCENT.fullmatch(text)
-    if match is None or (number := Decimal(match[1])) > 100:
-        raise _BadLineError(
-            f"percent {shortened(text)} is not a number from 0 to 100, with a point before its decimals."
-        )
+    if match is None or (number := Decimal(match[1].replace(",", "."))) > 100:
+        raise _BadLineError(f"percent {shortened(text)} is not a number from 0 to 100.")
     # Floored, for a floor must not promise more than there was.
     return number // Decimal("0.001") * Decimal("0.001")
 
@@ -133,15 +136,24 @@ def _completed_at(text: str, zone: ZoneInfo) -> datetime | None:
     if not text:
         return None
     try:
-        moment = datetime.fromisoformat(text)
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=zone)
-        if not _EARLIEST <= moment <= _LATEST:
+        moment = _moment(text)
+        if moment.year < 1970:
             raise ValueError
+        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise _BadLineError(
             f"completed_at {shortened(text)} is not a date like 2026-01-31 or 2026-01-31T12:00:00Z, from 1970 on."
         ) from None
-    return moment.astimezone(UTC)
+
+
+def _moment(text: str) -> datetime:
+    if day_first := _DAY_FIRST.fullmatch(text):
+        day, month, year = map(int, day_first.groups())
+        return datetime(year, month, day)
+    # Not all that Python takes for ISO 8601, as weeks and days of a year.
+    if not _ISO.fullmatch(text):
+        raise ValueError
+    return datetime.fromisoformat(text)
 
 
 def _data(more: dict[str, str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from uuid import UUID
 import psycopg
 
 from jobs.imports import ImportFailed, Progress, explained
-from jobs.legacy._batches import batches, take_turn
+from jobs.legacy._batches import batches, end_batch, take_turn
 
 _AT_ONCE = 100
 
@@ -41,6 +41,9 @@ def undo_legacy(
         for some in _undone(connection, communities, batch, dry_run=dry_run):
             lines, reopened, left = lines + some.lines, reopened + some.reopened, left + some.left_completed
             progress("Trying to undo lines" if dry_run else "Undoing lines", lines, total)
+        if not dry_run:
+            with connection.transaction():
+                end_batch(connection, batch)
     return Undoing(lines, reopened, left)
 
 

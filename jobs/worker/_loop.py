@@ -25,7 +25,9 @@ log = structlog.get_logger(__name__)
 _LOOK_EVERY = 2.0
 _HEARTBEAT_EVERY, _DEAD_AFTER = 2.0, 10.0
 _TRIES = 6
-_END_WITHIN = 5.0
+# How long one step waits for a connection. By itself the pool would wait for half a minute, and so would what ends.
+_CONNECTED_WITHIN = 3.0
+_ENDS_WITHIN = (5.0, 1.0, 1.0, 1.0)
 _FORGET_EVERY = timedelta(minutes=1)
 _LOOKING = "select pg_try_advisory_xact_lock(hashtextextended('looking for jobs that are due', 0))"
 _QUEUED = "select lock from procrastinate.procrastinate_jobs where status in ('todo', 'doing')"
@@ -73,9 +75,12 @@ class Worker:
     async def close(self) -> None:
         """Stops; a job that is running is taken up again later, by whoever works then."""
         if self._running is not None:
-            self._running.cancel()
-            # Not for long: pools wait half a minute for a database that is gone.
-            await asyncio.wait({self._running}, timeout=_END_WITHIN)
+            for seconds in _ENDS_WITHIN:
+                # Again: what ends asks the database once more, and each time ends one wait for an answer.
+                self._running.cancel()
+                done, _ = await asyncio.wait({self._running}, timeout=seconds)
+                if done:
+                    return
 
     async def run(self) -> None:
         """Works, whatever becomes of the database meanwhile: what is lost is due again when it is back."""
@@ -119,7 +124,9 @@ class Worker:
             await group.first_end()
 
     def _app(self) -> App:
-        connector = PsycopgConnector(conninfo=self._dsn, min_size=1, max_size=4, kwargs=self._options)
+        connector = PsycopgConnector(
+            conninfo=self._dsn, min_size=1, max_size=4, timeout=_CONNECTED_WITHIN, kwargs=self._options
+        )
         app = App(connector=connector)
         for name, task in self._tasks.items():
             register = app.task(name=name, pass_context=True, retry=_LaterEachTime())

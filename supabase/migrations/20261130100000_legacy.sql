@@ -7,10 +7,6 @@ set local statement_timeout = '60s';
 alter table public.course_progress add column legacy_percent numeric(6, 3);
 comment on column public.course_progress.legacy_percent is 'A floor from legacy_progress, 0 to 100; null without any.';
 
-alter table public.program_progress add column completed_by_batch uuid;
-comment on column public.program_progress.completed_by_batch is
-'The batch of legacy progress that completed it: undone, the enrolment goes on.';
-
 alter type private.course_progress_state add attribute legacy_percent numeric;
 
 -- A file is a batch in each of the communities that it tells of.
@@ -48,6 +44,8 @@ create table public.legacy_progress (
     percent numeric(6, 3) not null,
     completed_at timestamptz,
     data jsonb,
+    percent_before integer not null default 0,
+    percent_after integer not null default 0,
     imported_at timestamptz not null default now(),
     constraint legacy_progress_pkey primary key (community_id, batch_id, line),
     constraint legacy_progress_batch_exists foreign key (community_id, batch_id)
@@ -68,6 +66,8 @@ comment on column public.legacy_progress.version is
 'The newest published version when it was imported: up to that one, complete is complete.';
 comment on column public.legacy_progress.percent is '0 to 100, floored to three decimals; a floor in every version.';
 comment on column public.legacy_progress.completed_at is 'As the earlier system had it; 100 percent without a date is complete since the import.';
+comment on column public.legacy_progress.percent_before is 'What was shown of the course before it was imported.';
+comment on column public.legacy_progress.percent_after is 'What was shown when it was.';
 comment on column public.legacy_progress.data is 'What else the line said, by the names of its columns.';
 
 create index legacy_progress_batch_idx on public.legacy_progress (community_id, batch_id, imported_at, id);
@@ -142,7 +142,11 @@ begin
             group by p.learner
         ),
         courses as (
-            select w.course, count(c.id) as found, min(c.id::text)::uuid as course_id
+            select
+                w.course,
+                -- Of several of a title, those that are archived are not meant.
+                coalesce(nullif(count(c.id) filter (where c.status <> 'archived'), 0), count(c.id)) as found,
+                (pg_catalog.array_agg(c.id order by c.status = 'archived'))[1] as course_id
             from (select distinct g.course from given as g) as w
             left join public.courses as c
                 on c.community_id = community and case
@@ -163,7 +167,8 @@ begin
             select case
                 when p.found = 0 then 'There is no member with this id or e-mail address in the community. Invite them first.'
                 when p.found > 1 then 'Several members have this e-mail address. Name the person by id.'
-                when p.status <> 'active' then pg_catalog.format('The membership of this person is %s. Activate it first.', p.status)
+                when p.status = 'suspended' then 'This person is suspended. Reinstate them first.'
+                when p.status <> 'active' then 'This person has left the community. Invite them again first.'
                 when c.found = 0 then 'There is no course with this id or title in the community. Import the course first.'
                 when c.found > 1 then 'Several courses have this title. Name the course by id.'
                 when not o.published then 'The course is a draft. Publish it first.'
@@ -282,8 +287,8 @@ begin
 end
 $$;
 
--- Writes down how far enrolments are with what was imported, and by which batch those are completed that it completes.
-create function private.raise_enrollments(community uuid, batch uuid, touched private.learner_course[]) returns void
+-- Writes down how far enrolments are with what was imported; gives how many that completed.
+create function private.raise_enrollments(community uuid, touched private.learner_course[]) returns integer
 volatile
 set search_path = ''
 language plpgsql
@@ -294,24 +299,23 @@ declare
     );
 begin
     if enrollments = '{}' then
-        return;
+        return 0;
     end if;
     perform private.begin_course_progress(enrollments);
     perform private.evaluate_enrollments(enrollments);
-    update public.program_progress as p
-    set completed_by_batch = batch
-    from pg_catalog.unnest(enrollments) as e
-    where p.community_id = community and p.enrollment_id = e.id
-        and e.status <> 'completed' and p.status = 'completed';
+    return (
+        select count(*)
+        from pg_catalog.unnest(enrollments) as e
+        join public.program_progress as p on p.community_id = community and p.enrollment_id = e.id
+        where e.status <> 'completed' and p.status = 'completed'
+    );
 end
 $$;
 
--- Takes lines of a file, those of one person all at once, and says of each what became of it: 'raised', 'kept' (it is
--- written down, and the person is as far already), 'refused' with the reason.
-create function private.take_legacy_progress(community uuid, batch uuid, lines jsonb)
-returns table (line integer, outcome text, reason text, percent_before integer, percent_after integer)
+-- Takes lines of a file, those of one person all at once. Says how many enrolments that completed, and of each line what
+-- became of it: 'raised', 'kept' (it is written down, and the person is as far already), 'refused' with the reason.
+create function private.take_legacy_progress(community uuid, batch uuid, lines jsonb) returns jsonb
 volatile
-rows 100
 set search_path = ''
 set plan_cache_mode = 'force_generic_plan'
 language plpgsql
@@ -320,7 +324,7 @@ declare
     entries private.legacy_entry[] := private.legacy_entries_in(community, lines);
     learners uuid[];
     touched private.learner_course[];
-    shown_before jsonb;
+    completed integer := 0;
 begin
     learners := private.lock_learners(community, array(
         select distinct e.user_id from pg_catalog.unnest(entries) as e where e.problem is null
@@ -331,38 +335,37 @@ begin
         where e.problem is null and e.user_id = any (learners)
     );
     if touched <> '{}' then
-        select pg_catalog.jsonb_object_agg(s.user_id || ' ' || s.course_id, s.percent) into shown_before
-        from private.percents_shown(community, touched) as s;
         insert into public.legacy_progress (
-            community_id, batch_id, line, user_id, course_id, attempt, version, percent, completed_at, data
+            community_id, batch_id, line, user_id, course_id, attempt, version, percent, completed_at, data, percent_before
         )
         select
             community, batch, e.line, e.user_id, e.course_id,
-            private.current_attempt(community, e.user_id, e.course_id), e.version, e.percent, e.completed_at, e.data
+            private.current_attempt(community, e.user_id, e.course_id), e.version, e.percent, e.completed_at, e.data,
+            s.percent
         from pg_catalog.unnest(entries) as e
-        where e.problem is null and e.user_id = any (learners)
+        join private.percents_shown(community, touched) as s on s.user_id = e.user_id and s.course_id = e.course_id
+        where e.problem is null
         order by e.line;
         perform private.begin_legacy_courses(community, touched);
         perform private.lay_legacy_floors(community, touched);
-        perform private.raise_enrollments(community, batch, touched);
+        completed := private.raise_enrollments(community, touched);
+        update public.legacy_progress as l
+        set percent_after = s.percent
+        from pg_catalog.unnest(entries) as e
+        join private.percents_shown(community, touched) as s on s.user_id = e.user_id and s.course_id = e.course_id
+        where l.community_id = community and l.batch_id = batch and l.line = e.line;
     end if;
-    return query
-    select
-        e.line,
-        case when r.problem is not null then 'refused' when s.percent > b.percent then 'raised' else 'kept' end,
-        r.problem, b.percent, s.percent
-    from pg_catalog.unnest(entries) as e
-    cross join lateral (
-        select coalesce(e.problem, case
-            when e.user_id <> all (learners) then 'The membership of this person has just ended.'
-        end) as problem
-    ) as r
-    left join private.percents_shown(community, touched) as s
-        on s.user_id = e.user_id and s.course_id = e.course_id and r.problem is null
-    left join lateral (
-        select (shown_before ->> (e.user_id || ' ' || e.course_id))::integer as percent where r.problem is null
-    ) as b on true
-    order by e.line;
+    return pg_catalog.jsonb_build_object('completed', completed, 'lines', (
+        select pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(
+            e.line,
+            case when l.line is null then 'refused' when l.percent_after > l.percent_before then 'raised' else 'kept' end,
+            case when l.line is null then coalesce(e.problem, 'The membership of this person has just ended.') end,
+            l.percent_before, l.percent_after
+        ))
+        from pg_catalog.unnest(entries) as e
+        left join public.legacy_progress as l
+            on l.community_id = community and l.batch_id = batch and l.line = e.line
+    ));
 end
 $$;
 
@@ -415,63 +418,63 @@ begin
 end
 $$;
 
--- Enrolments that a batch has completed go on when their programs ask for more without it; gives how many. Left as they
--- are those that have lapsed meanwhile, and those of people who have enrolled again.
-create function private.reopen_enrollments(community uuid, batch uuid, people uuid[]) returns integer
+-- Completed enrolments, among those that are people's latest in their programs, whose programs ask for nothing more.
+create function private.met_enrollments(community uuid, touched private.learner_course[])
+returns setof public.program_enrollments
+stable
+rows 10
+set search_path = ''
+language plpgsql
+as $$
+declare
+    completed public.program_enrollments[] := array(
+        select e from private.enrollments_to_raise(community, touched) as e where e.status = 'completed'
+    );
+begin
+    return query
+    select e.*
+    from private.requirement_states(completed) as s
+    join pg_catalog.unnest(completed) as e on e.id = s.enrollment_id
+    where s.node = 0 and s.met;
+end
+$$;
+
+-- Has enrolments go on that had been complete by what is taken back now, but for those that have lapsed meanwhile, and
+-- those of people who are no active members any more; gives how many.
+create function private.reopen_enrollments(community uuid, enrollments uuid[]) returns integer
 volatile
 set search_path = ''
 language plpgsql
 as $$
 declare
-    completed public.program_enrollments[];
-    unmet uuid[];
     noted text := pg_catalog.current_setting('gym.reason', true);
+    reopened uuid[];
 begin
-    completed := array(
-        select e
-        from public.program_progress as p
-        join public.program_enrollments as e on e.community_id = p.community_id and e.id = p.enrollment_id
-        where p.community_id = community and p.user_id = any (people) and p.completed_by_batch = batch
-            and e.status = 'completed' and (e.expires_at > pg_catalog.now()) is not false
-            and not exists (
-                select from public.program_enrollments as later
-                where later.community_id = e.community_id and later.program_id = e.program_id
-                    and later.user_id = e.user_id and later.attempt > e.attempt
+    perform private.note_reason('The legacy progress that it was complete by was taken back.');
+    perform pg_catalog.set_config('gym.undoing', 'legacy', true);
+    with active as (
+        update public.program_enrollments as e
+        set status = 'active', completed_at = null
+        where e.community_id = community and e.id = any (enrollments) and (e.expires_at > pg_catalog.now()) is not false
+            and exists (
+                select from public.memberships as m
+                where m.community_id = e.community_id and m.user_id = e.user_id and m.status = 'active'
             )
-    );
-    if completed = '{}' then
-        return 0;
-    end if;
-    unmet := array(
-        select s.enrollment_id from private.requirement_states(completed) as s where s.node = 0 and not s.met
-    );
-    perform private.note_reason('The import of legacy progress that had completed it was undone.');
-    update public.program_enrollments as e
-    set status = 'active', completed_at = null
-    where e.community_id = community and e.id = any (unmet);
+        returning e.id
+    )
+    select coalesce(pg_catalog.array_agg(a.id), '{}') into reopened from active as a;
+    perform pg_catalog.set_config('gym.undoing', '', true);
     perform private.note_reason(noted);
     update public.program_progress as p
-    set
-        status = 'not_started', percent = 0, completed_at = null, completed_by_batch = null,
-        updated_at = pg_catalog.now()
-    where p.community_id = community and p.enrollment_id = any (unmet);
-    -- What is complete without this batch may be so by another one.
-    update public.program_progress as p
-    set completed_by_batch = (
-        select l.batch_id
-        from public.legacy_progress as l
-        where l.community_id = p.community_id and l.user_id = p.user_id
-        order by l.imported_at desc, l.batch_id
-        limit 1
-    )
-    from pg_catalog.unnest(completed) as e
-    where p.community_id = community and p.enrollment_id = e.id and e.id <> all (unmet);
-    return pg_catalog.cardinality(unmet);
+    set status = 'not_started', percent = 0, completed_at = null, updated_at = pg_catalog.now()
+    where p.community_id = community and p.enrollment_id = any (reopened);
+    return pg_catalog.cardinality(reopened);
 end
 $$;
 
 -- Takes a batch back from the next people of it, in the order of their ids; no last_user when there are none left. Of
--- enrolments that it has completed says how many go on, and how many are left as they are.
+-- enrolments that were complete by it says how many go on, and how many are left as they are: those that have lapsed, and
+-- those of people who have enrolled again or left.
 create function private.undo_legacy_progress(
     community uuid, batch uuid, after_user uuid, at_most integer,
     out last_user uuid, out lines integer, out reopened integer, out left_completed integer
@@ -489,6 +492,9 @@ declare
         limit at_most
     );
     gone public.legacy_progress[];
+    touched private.learner_course[];
+    met uuid[];
+    unmet uuid[];
     enrollments public.program_enrollments[];
 begin
     -- As lock_learners does, whatever has become of their memberships.
@@ -496,6 +502,12 @@ begin
     where m.community_id = community and m.user_id = any (people)
     order by m.user_id
     for no key update;
+    touched := array(
+        select distinct row(l.user_id, l.course_id)::private.learner_course
+        from public.legacy_progress as l
+        where l.community_id = community and l.batch_id = batch and l.user_id = any (people)
+    );
+    met := array(select e.id from private.met_enrollments(community, touched) as e);
     with deleted as (
         delete from public.legacy_progress as l
         where l.community_id = community and l.batch_id = batch and l.user_id = any (people)
@@ -505,24 +517,46 @@ begin
     last_user := people[pg_catalog.cardinality(people)];
     lines := pg_catalog.cardinality(gone);
     perform private.lift_legacy_floors(community, gone);
-    reopened := private.reopen_enrollments(community, batch, people);
-    select count(*) into left_completed
-    from public.program_progress as p
-    where p.community_id = community and p.user_id = any (people) and p.completed_by_batch = batch;
-    enrollments := array(
-        select e
-        from private.enrollments_to_raise(community, array(
-            select distinct row(g.user_id, g.course_id)::private.learner_course from pg_catalog.unnest(gone) as g
-        )) as e
+    unmet := array(
+        select m from pg_catalog.unnest(met) as m except select e.id from private.met_enrollments(community, touched) as e
     );
+    reopened := private.reopen_enrollments(community, unmet);
+    left_completed := pg_catalog.cardinality(unmet) - reopened + private.enrollments_followed(community, gone);
+    enrollments := array(select e from private.enrollments_to_raise(community, touched) as e);
     if enrollments <> '{}' then
         perform private.evaluate_enrollments(enrollments);
     end if;
-    if people = '{}' then
-        update public.legacy_batches as b
-        set undone_at = pg_catalog.now()
-        where b.community_id = community and b.id = batch and b.undone_at is null;
-    end if;
+end
+$$;
+
+-- How many completed enrolments have been followed by others, in programs with courses that lines which are gone said to
+-- be complete.
+create function private.enrollments_followed(community uuid, gone public.legacy_progress[]) returns integer
+stable
+set search_path = ''
+language plpgsql
+as $$
+begin
+    return (
+        select count(*)
+        from (
+            select g.user_id, pg_catalog.array_agg(g.course_id) as courses
+            from pg_catalog.unnest(gone) as g
+            where g.completed_at is not null or g.percent = 100
+            group by g.user_id
+        ) as g
+        join public.program_enrollments as e
+            on e.community_id = community and e.user_id = g.user_id and e.status = 'completed'
+        where exists (
+            select from public.program_course_assignments as a
+            where a.community_id = e.community_id and a.program_id = e.program_id and a.version = e.program_version
+                and a.course_id = any (g.courses)
+        ) and exists (
+            select from public.program_enrollments as later
+            where later.community_id = e.community_id and later.program_id = e.program_id
+                and later.user_id = e.user_id and later.attempt > e.attempt
+        )
+    );
 end
 $$;
 
@@ -927,10 +961,9 @@ begin
         progress.done_required, progress.total_required, progress.earned, progress.possible,
         case
             when progress.completed_at is not null then 100
-            when progress.possible > 0 then least(pg_catalog.floor(
-                greatest(100 * progress.earned / progress.possible, progress.legacy_percent)
-            ), 99)
-            else 0
+            else least(pg_catalog.floor(greatest(
+                100 * progress.earned / nullif(progress.possible, 0), progress.legacy_percent, 0
+            )), 99)
         end,
         progress.started_at, progress.completed_at, null, progress.legacy_percent
     )::private.course_progress_state;
@@ -1052,11 +1085,9 @@ begin
     if (new.program_id, new.user_id, new.attempt) is distinct from (old.program_id, old.user_id, old.attempt) then
         perform private.refuse('412', 'An enrolment keeps its program, its person and its attempt.');
     end if;
-    -- The one way back: what an import of legacy progress has completed goes on when the platform undoes it.
-    if (old.status, new.status) = ('completed', 'active') and new.completed_at is null and auth.uid() is null and exists (
-        select from public.program_progress as p
-        where p.community_id = new.community_id and p.enrollment_id = new.id and p.completed_by_batch is not null
-    ) then
+    -- The one way back: what is complete by legacy progress alone goes on when the platform takes that back.
+    if (old.status, new.status) = ('completed', 'active') and new.completed_at is null and auth.uid() is null
+        and pg_catalog.current_setting('gym.undoing', true) = 'legacy' then
         return new;
     end if;
     if old.completed_at is not null and new.completed_at is distinct from old.completed_at then
@@ -1091,6 +1122,63 @@ begin
         new.withdrawn_at := pg_catalog.now();
     end if;
     return new;
+end
+$$;
+
+-- Begins to record the changes of a table; again, after its key or its personal columns have changed. Personal is what
+-- the comment on a column begins with saying so, and what has one of the usual names for it.
+create or replace function private.record_changes_of(relation regclass) returns void
+volatile
+set search_path = ''
+language plpgsql
+as $$
+declare
+    table_name text;
+    key_columns text[];
+    personal text[];
+    event text;
+begin
+    select c.relname into table_name from pg_catalog.pg_class as c where c.oid = relation;
+    select
+        coalesce(pg_catalog.array_agg(
+            a.attname order by a.attname <> 'id', a.atttypid <> 'uuid'::pg_catalog.regtype, k.place
+        ), '{community_id}')
+    into key_columns
+    from pg_catalog.pg_index as i
+    cross join lateral pg_catalog.unnest(i.indkey::smallint[]) with ordinality as k (number, place)
+    join pg_catalog.pg_attribute as a on a.attrelid = relation and a.attnum = k.number
+    where i.indrelid = relation and i.indisprimary and a.attname <> 'community_id';
+    select coalesce(pg_catalog.array_agg(a.attname order by a.attname), '{}') into personal
+    from pg_catalog.pg_attribute as a
+    where a.attrelid = relation and a.attnum > 0 and not a.attisdropped and (
+        pg_catalog.col_description(relation, a.attnum) like 'Personal data%'
+        or a.attname ~ '(^|_)(e_?mail|phone|display_name|full_name|first_name|last_name)$'
+    );
+
+    if pg_catalog.cardinality(key_columns) > 4 then
+        raise exception 'the key of % has more columns than the audit log tells rows apart by', relation;
+    end if;
+
+    foreach event in array '{insert,update,delete}'::text[] loop
+        execute pg_catalog.format('drop trigger if exists %I on %s', table_name || '_audit_' || event, relation);
+        execute pg_catalog.format(
+            'create trigger %I after %s on %s referencing %s for each statement '
+            'execute function private.record_changes(%L, %L, %L)',
+            table_name || '_audit_' || event, event, relation,
+            case event
+                when 'insert' then 'new table as new_rows'
+                when 'delete' then 'old table as old_rows'
+                else 'old table as old_rows new table as new_rows'
+            end,
+            pg_catalog.regexp_replace(pg_catalog.regexp_replace(table_name, 'ies$', 'y'), '((?<=ch)e)?s$', ''),
+            key_columns, personal
+        );
+    end loop;
+    execute pg_catalog.format('drop trigger if exists %I on %s', table_name || '_audit_truncate', relation);
+    execute pg_catalog.format(
+        'create trigger %I before truncate on %s for each statement execute function private.refuse_truncate()',
+        table_name || '_audit_truncate', relation
+    );
 end
 $$;
 
