@@ -110,8 +110,9 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         # What has no end of its own ends now; all else may finish.
         if self._answering is not None and self._answering.scope.get(STREAMING):
-            self._abandon_request()
-        super().shutdown()
+            self._hang_up()
+        else:
+            super().shutdown()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn has one message for everything
         self._refuse(self._refusal or _MALFORMED)

@@ -1,5 +1,6 @@
 """The whole application on a real port over a test's database, and clients of its subscriptions."""
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -7,6 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import jwt
+import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection
 
@@ -17,6 +19,7 @@ from tests.databases import Database
 from tests.serving import serving
 from tests.signing import ISSUER, SECRET
 
+PATIENCE = 5.0
 LIMITS = {"max_sockets_per_user": 5, "max_operations_per_socket": 4, "socket_init_seconds": 0.5}
 
 
@@ -68,16 +71,19 @@ class Talk:
         await self.say(type="subscribe", id=name, payload={"query": query, "variables": variables})
 
     async def hear(self) -> Any:
-        return json.loads(await self.socket.recv())
+        return json.loads(await asyncio.wait_for(self.socket.recv(), PATIENCE))
 
     async def end(self) -> tuple[int, str]:
         """The code and the reason that the server closes it with; what comes before is passed over."""
-        try:
-            while True:
-                await self.socket.recv()
-        except websockets.ConnectionClosed as closed:
-            assert closed.rcvd is not None
-            return closed.rcvd.code, closed.rcvd.reason
+        with pytest.raises(websockets.ConnectionClosed) as closed:
+            await self._hear_all()
+        received = closed.value.rcvd
+        assert received is not None
+        return received.code, received.reason
+
+    async def _hear_all(self) -> None:
+        while True:
+            await asyncio.wait_for(self.socket.recv(), PATIENCE)
 
 
 @asynccontextmanager

@@ -11,10 +11,11 @@ import websockets
 from tests import cast
 from tests.api import Api
 from tests.cast import LEARNER, PEER
+from tests.course_documents import block
 from tests.databases import Database, cloned
 from tests.live_servers import live_server, talking, token
 from tests.people import Person
-from tests.progressing import event, record
+from tests.progressing import enroll, event, offer, record, teach
 from tests.watching import ENROLLMENTS, PROGRESS
 
 VIEWER = "{ viewer { displayName } }"
@@ -33,17 +34,18 @@ def address(database: Database) -> Iterator[str]:
 
 
 async def test_what_is_watched_comes_as_it_changes(
-    database: Database, address: str, as_learner: Person, api: Api
+    address: str, as_admin: Person, as_learner: Person, api: Api
 ) -> None:
-    del database
+    program = await offer(api, as_admin, await teach(api, as_admin, block(1), block(2)))
+    await enroll(api, as_learner, program)
     async with talking(address) as talk:
         await talk.begin(LEARNER)
-        await talk.ask("a", PROGRESS, program=str(cast.PUBLISHED))
+        await talk.ask("a", PROGRESS, program=program)
         first = await talk.hear()
-        await record(api, as_learner, event(str(cast.BLOCKS[2])))
+        await record(api, as_learner, event(1))
         second = await talk.hear()
         await talk.say(type="complete", id="a")
-        await record(api, as_learner, event(str(cast.BLOCKS[0]), 0.5))
+        await record(api, as_learner, event(2))
         await talk.ask("b", VIEWER)
         answer, complete = await talk.hear(), await talk.hear()
 

@@ -13,10 +13,11 @@ import pytest
 from tests import cast
 from tests.api import Api
 from tests.cast import LEARNER, Character
+from tests.course_documents import block
 from tests.databases import Database, cloned
-from tests.live_servers import live_server, token
+from tests.live_servers import live_server, talking, token
 from tests.people import Person
-from tests.progressing import event, record
+from tests.progressing import enroll, event, offer, record, teach
 from tests.watching import ENROLLMENTS, PROGRESS
 
 VIEWER = "{ viewer { displayName } }"
@@ -75,13 +76,15 @@ async def stream(
 
 @pytest.mark.parametrize("method", ["POST", "GET"])
 async def test_what_is_watched_comes_as_it_changes(
-    address: str, as_learner: Person, api: Api, method: str
+    address: str, as_admin: Person, as_learner: Person, api: Api, method: str
 ) -> None:
-    value = 0.5 if method == "POST" else 1
-    async with stream(address, LEARNER, PROGRESS, method=method, program=str(cast.PUBLISHED)) as told:
+    base = 10 if method == "POST" else 20
+    program = await offer(api, as_admin, await teach(api, as_admin, block(base), block(base + 1)))
+    await enroll(api, as_learner, program)
+    async with stream(address, LEARNER, PROGRESS, method=method, program=program) as told:
         headers = told.response.headers
         first = await told.event()
-        await record(api, as_learner, event(str(cast.BLOCKS[2]), value))
+        await record(api, as_learner, event(base))
         second = await told.event()
 
     assert headers["content-type"] == "text/event-stream; charset=utf-8"
@@ -151,14 +154,22 @@ async def test_a_plain_request_for_a_subscription_says_what_to_do(address: str) 
 
 async def test_open_streams_and_sockets_do_not_hold_up_the_end(template: Database) -> None:
     with cloned(template) as database:
-        with live_server(database) as address:
-            async with stream(address, LEARNER, PROGRESS, program=str(cast.PUBLISHED)) as told:
-                await told.event()
-                ending = asyncio.create_task(told.event())
+        async with asyncio.timeout(20):
+            server = live_server(database)
+            address = await asyncio.to_thread(server.__enter__)
+            async with (
+                stream(address, LEARNER, ENROLLMENTS) as told,
+                talking(address) as talk,
+            ):
+                await talk.begin(LEARNER)
+                await talk.ask("a", ENROLLMENTS)
+                await asyncio.sleep(0.2)
                 begun = time.monotonic()
-                stopping = asyncio.get_running_loop().run_in_executor(None, lambda: None)
-                await stopping
-                ended_by = begun
-        # The server has stopped when the block is left, whether or not the client has gone before.
-        assert time.monotonic() - ended_by < 4
-        ending.cancel()
+                await asyncio.to_thread(server.__exit__, None, None, None)
+                took = time.monotonic() - begun
+                with pytest.raises(httpx.RemoteProtocolError):
+                    await told.event()
+                closed = await talk.end()
+
+    assert took < 4
+    assert closed[0] in (1001, 1012)
