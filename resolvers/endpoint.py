@@ -22,7 +22,10 @@ _READ_HEADERS = frozenset(
     {b"accept", b"authorization", b"content-encoding", b"content-length", b"content-type"}
 )
 # In our own order of preference.
-_ANSWERS = (GRAPHQL_RESPONSE, JSON, EVENT_STREAM)
+_ANSWERS = (GRAPHQL_RESPONSE, JSON)
+# Only where it is named: who takes anything does not mean one that never ends.
+_ANSWERS_AND_STREAM = (*_ANSWERS, EVENT_STREAM)
+_NAMED_STREAM = EVENT_STREAM.encode()
 _ANSWERS_AND_PAGE = (*_ANSWERS, HTML)
 # Most answers are there before.
 _PATIENCE_SECONDS = 0.05
@@ -79,7 +82,7 @@ class GraphQLEndpoint:
         bind_contextvars(request_id=request_id)
         headers = _headers(scope)
         accept = b",".join(headers.get(b"accept", ()))
-        media_type = preferred(accept, _ANSWERS)
+        media_type = preferred(accept, _ANSWERS_AND_STREAM if _NAMED_STREAM in accept else _ANSWERS)
         try:
             if self._page is not None and _wants_page(scope, accept):
                 response = self._page
