@@ -3,7 +3,7 @@
 PYTHON ?= python3
 POSTGRES_15 ?= /usr/lib/postgresql/15/bin
 
-.PHONY: run web test check tests bench bench-scale bench-progress lock schema clean
+.PHONY: run web test check tests bench bench-scale bench-progress bench-live lock schema clean
 
 run: .venv/installed
 	@.venv/bin/python cli.py serve
@@ -50,6 +50,10 @@ bench-scale: .venv/installed
 # Recording progress and asking for it in 200 communities. COMPLETIONS=20000000 instead of 2,000,000, DATA=folder of OULAD
 bench-progress: .venv/installed
 	@.venv/bin/python -m bench.progress $(if $(DATA),--data '$(DATA)') $(if $(COMPLETIONS),--completions $(COMPLETIONS))
+
+# From a commit to those who watch, and what they cost.
+bench-live: .venv/installed
+	@.venv/bin/python -m bench.live
 
 .venv/installed: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -83,15 +83,33 @@ begin
 end
 $$;
 
+-- Recording changes several tables, and most of the time for one person: that is told once in a transaction.
 create function private.tell_learning() returns trigger
 volatile
 security definer -- nobody has a right on the outbox; of the rows that were changed only
 set search_path = ''
 language plpgsql
 as $$
+declare
+    community uuid;
+    person uuid;
+    whose text;
+    more boolean;
 begin
-    insert into private.outbox (community_id, topic, user_id)
-    select distinct c.community_id, 'learning', c.user_id from changed as c;
+    select c.community_id, c.user_id into community, person from changed as c limit 1;
+    if not found then
+        return null;
+    end if;
+    whose := community || ' ' || person;
+    select true into more from changed as c where c.user_id <> person or c.community_id <> community limit 1;
+    if more then
+        insert into private.outbox (community_id, topic, user_id)
+        select distinct c.community_id, 'learning', c.user_id from changed as c;
+    elsif pg_catalog.current_setting('gym.told', true) is distinct from whose then
+        insert into private.outbox (community_id, topic, user_id) values (community, 'learning', person);
+        -- Taken back with the row, when the transaction goes on from a savepoint before it.
+        perform pg_catalog.set_config('gym.told', whose, true);
+    end if;
     return null;
 end
 $$;
