@@ -25,9 +25,10 @@ log = structlog.get_logger(__name__)
 _LOOK_EVERY = 2.0
 _HEARTBEAT_EVERY, _DEAD_AFTER = 2.0, 10.0
 _TRIES = 6
-# How long one step waits for a connection. By itself the pool would wait for half a minute, and so would what ends.
-_CONNECTED_WITHIN = 3.0
-_ENDS_WITHIN = (5.0, 1.0, 1.0, 1.0)
+# How long one step waits for a connection. By itself the pool would wait for half a minute, and so would each step of
+# the end.
+_CONNECTED_WITHIN = 3
+_ENDS_WITHIN = (4.0, 0.5, 0.5, 0.5)
 _FORGET_EVERY = timedelta(minutes=1)
 _LOOKING = "select pg_try_advisory_xact_lock(hashtextextended('looking for jobs that are due', 0))"
 _QUEUED = "select lock from procrastinate.procrastinate_jobs where status in ('todo', 'doing')"
@@ -61,7 +62,9 @@ class Worker:
         look_every: float = _LOOK_EVERY,
     ) -> None:
         self._dsn = dsn
-        self._options: dict[str, Any] = {} if prepared_statements else {"prepare_threshold": None}
+        self._options: dict[str, Any] = {"connect_timeout": _CONNECTED_WITHIN}
+        if not prepared_statements:
+            self._options["prepare_threshold"] = None
         self._tasks = dict(tasks) if tasks is not None else _usual_tasks(dsn, audit_key)
         self._look_every = look_every
         self._running: asyncio.Task[None] | None = None

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from threading import Thread
 from uuid import UUID
 
 import psycopg
@@ -42,9 +44,24 @@ def sealing(dsn: str, key: SigningKey) -> Task:
     """The task that seals a community's audit log with this key."""
 
     async def seal_audit_log(_: Connection, community: UUID) -> int:
-        return await asyncio.to_thread(seal_community, dsn, key, community)
+        return await _in_a_thread(lambda: seal_community(dsn, key, community))
 
     return seal_audit_log
+
+
+async def _in_a_thread(work: Callable[[], int]) -> int:
+    """A thread that ends with the process. For asyncio's the process waits, and this one may wait for a database."""
+    result: Future[int] = Future()
+    result.set_running_or_notify_cancel()  # whoever is cancelled leaves the thread alone
+
+    def carry_out() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:
+            result.set_exception(error)
+
+    Thread(target=carry_out, daemon=True).start()
+    return await asyncio.wrap_future(result)
 
 
 async def _in_batches(connection: Connection, advance: str, community: UUID) -> int:
