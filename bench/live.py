@@ -9,7 +9,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, LiteralString
@@ -85,11 +85,13 @@ def _run(size: Size, *, write: bool) -> None:
         say("From a commit to those who watch")
         figures = _latency(site, size)
         say("Many connected")
-        figures |= _fan_out(site, size)
+        with _fresh(site, "live-sockets") as fresh:
+            figures |= _fan_out(fresh, size)
         say("The same for fifty admins")
         figures |= _shared(site, size)
         say("Event streams")
-        figures |= _streams(site, size)
+        with _fresh(site, "live-streams") as fresh:
+            figures |= _streams(fresh, size)
         say("What writers pay")
         figures |= _overhead(site, size)
         share = neighbours.share
@@ -109,9 +111,20 @@ def _site(stack: ExitStack, size: Size) -> Site:
     with psycopg.connect(database.cluster.dsn("supabase_admin", "bench"), autocommit=True) as connection:
         connection.execute("alter database bench set track_functions = 'pl'")
     settle(database)
-    limits = {"MAX_SOCKETS_PER_USER": "100000", "RUN_JOBS": "false"}
-    server = stack.enter_context(peers.ours(folder, database.url, **limits))
+    server = stack.enter_context(_server("live", database))
     return Site(database, server, Learners(database, 5_000))
+
+
+def _server(name: str, database: Database) -> AbstractContextManager[Peer]:
+    """Without jobs: what they do meanwhile is not what is measured."""
+    return peers.ours(FOLDER / name, database.url, MAX_SOCKETS_PER_USER="100000", RUN_JOBS="false")
+
+
+@contextmanager
+def _fresh(site: Site, name: str) -> Iterator[Site]:
+    """With a server of its own, which has not had memory for others before."""
+    with _server(name, site.database) as server:
+        yield replace(site, server=server)
 
 
 @contextmanager
