@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from asyncio.subprocess import PIPE
+import signal
+from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ _PATIENCE = 15.0
 class FrontEnd:
     """What it is told and what it tells; see client.mjs."""
 
+    _process: Process
     _input: asyncio.StreamWriter
     _output: asyncio.StreamReader
 
@@ -33,6 +35,12 @@ class FrontEnd:
         line = await asyncio.wait_for(self._output.readline(), _PATIENCE)
         assert line, "the client has ended"
         return json.loads(line)
+
+    async def sleep(self, seconds: float) -> None:
+        """As in a laptop that is closed and opened again."""
+        self._process.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(seconds)
+        self._process.send_signal(signal.SIGCONT)
 
     async def _say(self, **message: Any) -> None:
         self._input.write(json.dumps(message).encode() + b"\n")
@@ -49,7 +57,7 @@ async def front_end(library: str, address: str, *tokens: str) -> AsyncIterator[F
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        yield FrontEnd(process.stdin, process.stdout)
+        yield FrontEnd(process, process.stdin, process.stdout)
     finally:
         process.stdin.close()
         await process.wait()

@@ -27,7 +27,7 @@ HALF = {"status": "IN_PROGRESS", "percent": 50, "courses": [{"percent": 50}]}
 
 @pytest.fixture
 def address(database: Database) -> Iterator[str]:
-    with live_server(database) as address:
+    with live_server(database, ping_seconds=1) as address:
         yield address
 
 
@@ -132,6 +132,22 @@ async def test_a_socket_whose_token_expired_is_opened_again_with_the_next(
     assert closed == {"closed": 4403, "reason": "The access token has expired"}
     assert again == {"a": {"data": {"progress": HALF}}}
     assert stopped == {"a": "complete"}
+
+
+async def test_a_client_that_was_asleep_goes_on(
+    opens: Opens, api: Api, as_learner: Person, program: str
+) -> None:
+    async with opens("graphql-ws") as client:
+        await client.ask("a", PROGRESS, program=program)
+        before = await client.hear()
+        await client.sleep(3)
+        closed = await client.hear()
+        await record(api, as_learner, event(1))
+        after = await client.hear()
+
+    assert before == {"a": {"data": {"progress": NOTHING}}}
+    assert closed["closed"] == 1006
+    assert after == {"a": {"data": {"progress": HALF}}}
 
 
 async def test_a_stream_whose_token_expired_says_so_and_ends(opens: Opens, program: str) -> None:
