@@ -27,6 +27,7 @@ from local.audit_key import audit_key_file
 from local.demo import DEMO_PASSWORD, SIGN_INS, load_demo
 from local.errors import LocalError
 from local.platform import Platform, attach, has_database, start
+from resolvers.live.connections import SocketProtocol
 from resolvers.logs import configure_logs
 from resolvers.protocol import GuardedHttpProtocol
 from resolvers.workers import run
@@ -330,7 +331,7 @@ def _serve(settings: Settings, workers: int | None) -> None:
         port=settings.port,
         workers=workers,
         http=GuardedHttpProtocol,
-        ws="websockets-sansio",
+        ws=SocketProtocol,
         ws_max_size=settings.max_body_bytes,
         ws_per_message_deflate=False,  # some hundred kilobytes a connection
         access_log=False,

@@ -48,7 +48,12 @@ class Watched:
     @classmethod
     async def new(cls, browser: Browser) -> Self:
         """A page of a new profile."""
-        return cls(await browser.new_page(viewport={"width": 1280, "height": 800}))
+        profile = await browser.new_context(viewport={"width": 1280, "height": 800})
+        return cls(await profile.new_page())
+
+    async def another(self) -> Self:
+        """A tab beside it, for the same person."""
+        return type(self)(await self.page.context.new_page())
 
     async def keep_picture(self, name: str) -> None:
         """In `test-artefacts/`, for people to look at."""

@@ -24,7 +24,7 @@ LIMITS = {"max_sockets_per_user": 5, "max_operations_per_socket": 4, "socket_ini
 
 
 @contextmanager
-def live_server(database: Database, **more: Any) -> Iterator[str]:
+def live_server(database: Database, *, ping_seconds: float = 20, **more: Any) -> Iterator[str]:
     """Its address, without the scheme."""
     settings = Settings(
         database_url=database.dsn("gym_api"),
@@ -34,7 +34,7 @@ def live_server(database: Database, **more: Any) -> Iterator[str]:
         run_jobs=False,
         **{**LIMITS, **more},
     )
-    with serving(create_app(settings)) as port:
+    with serving(create_app(settings), ping_seconds=ping_seconds) as port:
         yield f"127.0.0.1:{port}"
 
 

@@ -17,6 +17,7 @@ from resolvers.endpoint import Answering, GraphQLEndpoint, Identifying
 from resolvers.engine import Answer, Phase
 from resolvers.http_response import Response
 from resolvers.identity import Identity
+from resolvers.live.connections import SocketProtocol
 from resolvers.media_types import HTML
 from resolvers.protocol import GuardedHttpProtocol
 from tests.signing import VERIFIER
@@ -99,13 +100,17 @@ class QuickProtocol(GuardedHttpProtocol):
 
 
 @contextmanager
-def serving(app: ASGIApp, protocol: type[GuardedHttpProtocol] = GuardedHttpProtocol) -> Iterator[int]:
+def serving(
+    app: ASGIApp, protocol: type[GuardedHttpProtocol] = GuardedHttpProtocol, *, ping_seconds: float = 20
+) -> Iterator[int]:
     """The port that the application answers on."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         config = uvicorn.Config(
             app,
             http=protocol,
-            ws="websockets-sansio",
+            ws=SocketProtocol,
+            ws_ping_interval=ping_seconds,
+            ws_ping_timeout=ping_seconds,
             ws_max_size=MAX_BODY_BYTES,
             ws_per_message_deflate=False,
             log_config=None,

@@ -5,15 +5,20 @@ import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import httpx
 import jwt
 import pytest
 from playwright.async_api import Browser, WebSocketRoute, expect
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+from starlette.routing import Route
 
 import app
 from resolvers import graphiql, graphiql_files
@@ -22,10 +27,16 @@ from settings import Settings
 from tests.browser import BrowserMissingError, Watched, chromium
 from tests.built_page import PageMissingError, build
 from tests.servers import Server, own_data_dir, serving
+from tests.serving import serving as serving_app
 
 pytestmark = pytest.mark.any_postgres
 
 expect.set_options(timeout=20_000)  # a busy machine takes its time over an editor
+
+PROGRESS = """subscription { progress(programId: "%s") {
+    percent status courses { course { title } percent doneRequired totalRequired } } }"""
+RECORD = """mutation { recordProgress(input: {events: [
+    {eventId: "%s", blockId: "%s", value: 1, occurredAt: "%s"}]}) { results { status } } }"""
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 KEY = "sb_publishable_abc"
@@ -305,10 +316,10 @@ async def run(opened: Watched, answer: str) -> None:
 
 
 async def write(opened: Watched, document: str) -> None:
-    """In place of what the editor holds."""
+    """In place of what the editor holds; in one line, for it closes the braces of each that is typed."""
     await opened.page.get_by_label("Operation Editor").locator(".monaco-editor").first.click()
     await opened.page.keyboard.press("Control+A")
-    await opened.page.keyboard.insert_text(document)
+    await opened.page.keyboard.insert_text(" ".join(document.split()))
 
 
 async def test_somebody_signs_in_asks_and_becomes_somebody_else(opened: Watched, server: Server) -> None:
@@ -439,12 +450,64 @@ async def test_why_a_subscription_was_ended_is_told(opened: Watched) -> None:
     await run(opened, "The server ended the subscription: Forbidden (4403).")
 
 
-# SUBSCRIPTIONS: the server takes no WebSocket yet. Once it does, this becomes the test that somebody subscribes, sees
-# what comes, and stops; the refusal is then to be tried on a server without.
-async def test_a_subscription_is_told_that_the_server_takes_none(opened: Watched, server: Server) -> None:
+async def test_what_is_done_in_another_tab_arrives(opened: Watched, server: Server) -> None:
+    program, block = enrollment_of_the_learner(server)
     await become(opened, "learner@demo.test")
-    await write(opened, "subscription { anything }")
+    await write(opened, PROGRESS % program)
+    await opened.page.keyboard.press("Control+Home")
+    await opened.page.get_by_role("button", name="Prettify").click()
+    await run(opened, '"percent": 23')
+    await expect(opened.page.get_by_label("Result Window")).to_contain_text('"doneRequired": 2')
 
-    await run(opened, "The server took no WebSocket at this address")
+    other = await opened.another()
+    await other.page.goto(f"{server.url}/graphql")
+    await expect(other.page.get_by_label("Who asks")).to_have_value("learner@demo.test")
+    await write(other, RECORD % (uuid4(), block, datetime.now(UTC).isoformat()))
+    await run(other, '"status": "ACCEPTED"')
 
-    assert f"{server.url.replace('http', 'ws', 1)}/graphql" in opened.urls
+    await opened.page.bring_to_front()
+    await expect(opened.page.get_by_label("Result Window")).to_contain_text('"doneRequired": 3')
+    await opened.keep_picture("graphiql-subscription")
+    await opened.page.get_by_role("button", name="Stop").click()
+    await expect(opened.page.get_by_role("button", name="Execute")).to_be_visible()
+    assert opened.complaints == other.complaints == []
+
+
+def enrollment_of_the_learner(server: Server) -> tuple[str, str]:
+    """The program that they are active in, and the block that comes next in the course that they are further with."""
+    key = json.loads((server.data_dir / "keys.json").read_text())["publishable_key"]
+    session = httpx.post(
+        f"{server.url}/auth/v1/token?grant_type=password",
+        headers={"apikey": key},
+        json={"email": "learner@demo.test", "password": "demo-password"},
+    ).json()
+    answer = httpx.post(
+        f"{server.url}/graphql",
+        headers={"authorization": f"Bearer {session['access_token']}"},
+        json={
+            "query": """{ viewer { enrollments { nodes {
+                program { id } progress { courses { percent nextBlock { id } } } } } } }"""
+        },
+    ).json()
+    (enrollment,) = answer["data"]["viewer"]["enrollments"]["nodes"]
+    furthest = max(enrollment["progress"]["courses"], key=lambda course: float(course["percent"]))
+    return enrollment["program"]["id"], furthest["nextBlock"]["id"]
+
+
+async def test_a_server_that_takes_no_subscriptions_is_told_of(browser: Browser, built: Path) -> None:
+    page = graphiql.page(built, None)
+    headers = {name.decode(): value.decode() for name, value in page.headers}
+
+    async def graphql(_: Request) -> HTMLResponse:
+        return HTMLResponse(page.body, headers=headers)
+
+    without = Starlette(routes=[Route("/graphql", graphql), *graphiql_files.routes(built)])
+    with serving_app(without) as port:
+        watched = await Watched.new(browser)
+        await watched.page.goto(f"http://127.0.0.1:{port}/graphql")
+        await write(watched, "subscription { anything }")
+
+        await run(watched, "The server took no WebSocket at this address")
+
+        assert f"ws://127.0.0.1:{port}/graphql" in watched.urls
+        await watched.page.context.close()

@@ -13,8 +13,9 @@ from resolvers.engine import Engine
 from resolvers.lanes import LaneDatabase
 from schema import model
 from tests.api import POLICY
-from tests.auditor import AuditorMissingError, Finding, audit
+from tests.auditor import Finding, audit
 from tests.databases import Database
+from tests.npm_packages import PackagesMissingError
 from tests.serving import endpoint, serving
 
 pytestmark = pytest.mark.any_postgres
@@ -43,7 +44,7 @@ def findings(shared_database: Database) -> list[Finding]:
     with serving(app) as port:
         try:
             return audit(f"http://127.0.0.1:{port}/graphql")
-        except AuditorMissingError as error:
+        except PackagesMissingError as error:
             pytest.skip(str(error))
 
 

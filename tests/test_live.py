@@ -114,6 +114,20 @@ async def test_whoever_leaves_costs_nothing_more(
     assert [s for s in api.database.seen if "private.program_progress" in s.sql] == []
 
 
+async def test_whoever_comes_as_the_last_one_leaves_hears_all(
+    api: Api, house: House, as_admin: Person, as_learner: Person, program: str
+) -> None:
+    async def come_and_go() -> None:
+        house.leave(await house.seat(as_admin, PROGRESS, program=program, user=LENA))
+
+    _, seat = await asyncio.gather(come_and_go(), house.seat(as_learner, PROGRESS, program=program))
+    await seat.next()
+
+    await record(api, as_learner, event(1))
+
+    assert (await seat.next())["percent"] == 50
+
+
 async def test_what_is_nobodys_to_see_is_not_there_to_watch(
     house: House, as_peer: Person, as_other_community: Person, as_suspended: Person, program: str
 ) -> None:

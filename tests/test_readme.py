@@ -89,6 +89,18 @@ def test_the_lines_with_curl_send_a_statement_and_read_it(server: Server) -> Non
     assert page["statements"][0]["verb"] == {"id": "http://adlnet.gov/expapi/verbs/completed"}
 
 
+def test_the_lines_that_watch_show_a_value_arriving(server: Server) -> None:
+    before = block("sh", "# Who am I?").split("# Sign in")[0]
+    script = for_this_server(before + block("sh", "text/event-stream"), server)
+
+    printed = output_of("bash", "-euo", "pipefail", "-c", script)
+
+    told = [json.loads(text)["data"] for text in re.findall(r"^data: (.+)$", printed, re.MULTILINE)]
+    first, second = (value["progress"] for value in told)
+    assert second["percent"] > first["percent"]
+    assert '"status":"ACCEPTED"' in printed
+
+
 def test_the_lines_with_supabases_client_work_unchanged(server: Server) -> None:
     script = for_this_server(block("python", "displayName enrollments"), server)
 

@@ -8,8 +8,6 @@ from typing import NamedTuple, Protocol
 import orjson
 import structlog
 
-from resolvers.errors import ApiError, Refusal
-
 log = structlog.get_logger(__name__)
 
 # Between two looks while somebody watches.
@@ -46,10 +44,12 @@ class Outbox:
 
     async def watch(self) -> None:
         """Returns when it knows a moment from which on nothing is missed."""
-        if self._reading is None:
-            self._begun = asyncio.Event()
-            self._reading = asyncio.get_running_loop().create_task(self._read(), context=Context())
-        await self._begun.wait()
+        # Again, where the last of those who watched has left before it was our turn to go on.
+        while self._reading is None or not self._begun.is_set():
+            if self._reading is None:
+                self._begun = asyncio.Event()
+                self._reading = asyncio.get_running_loop().create_task(self._read(), context=Context())
+            await self._begun.wait()
 
     def rest(self) -> None:
         """Nobody watches any more."""
@@ -65,7 +65,7 @@ class Outbox:
         while True:
             try:
                 seen, changes = orjson.loads(await self._source.changes_since(seen))
-            except (ApiError, Refusal) as error:
+            except Exception as error:  # whatever it is: one that reads no more would go unnoticed
                 if not lost:
                     log.warning("changes cannot be read", error=str(error))
                 lost = True

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -86,6 +87,11 @@ class Sockets:
         await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
         await _Socket(self, receive, send).run()
 
+    def has_left(self, identity: Identity) -> None:
+        self.open_by_user[identity.user_id] -= 1
+        if not self.open_by_user[identity.user_id]:
+            del self.open_by_user[identity.user_id]
+
     def _is_origin_allowed(self, scope: Scope) -> bool:
         """Browsers send one; a page of another site shall not use what a person has open here."""
         headers = dict(scope["headers"])
@@ -119,10 +125,11 @@ class _Socket:
         self._timer = loop.call_later(
             limits.init_seconds, self.close, _INIT_TIMEOUT, "Connection initialisation timeout"
         )
-        writing = loop.create_task(self._write())
+        writing = loop.create_task(self._write_until_left())
         try:
             while (message := await self._receive())["type"] == "websocket.receive":
-                await self._take(message.get("text"))
+                if self._closing is None:
+                    await self._take(message.get("text"))
         except _ClosedError as closed:
             self.close(closed.code, closed.reason)
             await writing
@@ -131,18 +138,20 @@ class _Socket:
             writing.cancel()
 
     def close(self, code: int, reason: str) -> None:
-        """Once what stands before it has been sent."""
+        """Once what stands before it has been sent, which may be long; nothing is taken or told meanwhile."""
         if self._closing is None:
             self._closing = _ClosedError(code, reason[:_LONGEST_REASON])
             self._has_more.set()
 
     def push(self, frame: bytes) -> None:
-        self._frames.append(frame)
-        self._has_more.set()
+        if self._closing is None:
+            self._frames.append(frame)
+            self._has_more.set()
 
     def push_latest(self, operation: "_Operation", payload: bytes) -> None:
-        self._latest[operation] = payload
-        self._has_more.set()
+        if self._closing is None:
+            self._latest[operation] = payload
+            self._has_more.set()
 
     @property
     def is_overflowing(self) -> bool:
@@ -160,7 +169,11 @@ class _Socket:
             operation.stop()
         self._operations.clear()
         if self._identity is not None:
-            self._sockets.open_by_user[self._identity.user_id] -= 1
+            self._sockets.has_left(self._identity)
+
+    async def _write_until_left(self) -> None:
+        with suppress(OSError):  # the client's connection is gone, as what we receive says, too
+            await self._write()
 
     async def _write(self) -> None:
         """As fast as the client reads: of what is only the latest, older ones are left out meanwhile."""

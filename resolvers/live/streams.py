@@ -98,6 +98,8 @@ class Streams:
             if group is not None:
                 self._live.unsubscribe(group, stream)
             self._open_by_user[identity.user_id] -= 1
+            if not self._open_by_user[identity.user_id]:
+                del self._open_by_user[identity.user_id]
 
 
 async def _wait_until_left(receive: Receive, stream: "_Stream") -> None:
@@ -120,10 +122,13 @@ class _Stream:
         self._has_left = False
 
     def latest(self, payload: bytes) -> None:
-        self._latest = payload
-        self._has_more.set()
+        if not self._is_over:
+            self._latest = payload
+            self._has_more.set()
 
     def each(self, payload: bytes) -> None:
+        if self._is_over:
+            return
         if len(self._events) > _MOST_PENDING:
             self.end(
                 ApiError(
