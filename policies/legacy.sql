@@ -25,7 +25,6 @@ revoke all on function
 private.legacy_floor(uuid, uuid, uuid, integer, integer),
 private.legacy_entries_in(uuid, jsonb),
 private.lay_legacy_floors(uuid, private.learner_course[]),
-private.enrollments_to_raise(uuid, private.learner_course[]),
 private.percents_shown(uuid, private.learner_course[]),
 private.begin_legacy_courses(uuid, private.learner_course[]),
 private.raise_enrollments(uuid, private.learner_course[]),

@@ -201,41 +201,6 @@ begin
 end
 $$;
 
--- The enrolments whose progress legacy progress in a course can raise: the open ones, and where a person has none in a
--- program, their latest in it, which shows how far they came.
-create function private.enrollments_to_raise(community uuid, touched private.learner_course[])
-returns setof public.program_enrollments
-stable
-rows 10
-set search_path = ''
-language plpgsql
-as $$
-begin
-    return query
-    select e.*
-    from (
-        select t.user_id, pg_catalog.array_agg(t.course_id) as courses
-        from pg_catalog.unnest(touched) as t
-        group by t.user_id
-    ) as t
-    join public.program_enrollments as e on e.community_id = community and e.user_id = t.user_id
-    -- For itself, so that it begins with the person.
-    cross join lateral (
-        select
-        from public.program_course_assignments as a
-        where a.community_id = e.community_id and a.program_id = e.program_id and a.version = e.program_version
-            and a.course_id = any (t.courses)
-        limit 1
-    ) as a
-    where e.status in ('pending', 'active', 'paused') or not exists (
-        select from public.program_enrollments as later
-        where later.community_id = e.community_id and later.program_id = e.program_id and later.user_id = e.user_id
-            and later.attempt > e.attempt
-    )
-    order by e.id;
-end
-$$;
-
 -- Where people stand with courses, for what an import says of each line.
 create function private.percents_shown(community uuid, asked private.learner_course[])
 returns table (user_id uuid, course_id uuid, percent integer)
@@ -287,7 +252,7 @@ language plpgsql
 as $$
 declare
     enrollments public.program_enrollments[] := array(
-        select e from private.enrollments_to_raise(community, touched) as e
+        select e from private.enrollments_with_courses(community, touched) as e
     );
 begin
     if enrollments = '{}' then
@@ -420,7 +385,28 @@ language plpgsql
 as $$
 declare
     completed public.program_enrollments[] := array(
-        select e from private.enrollments_to_raise(community, touched) as e where e.status = 'completed'
+        select e
+        from (
+            select t.user_id, pg_catalog.array_agg(t.course_id) as courses
+            from pg_catalog.unnest(touched) as t
+            group by t.user_id
+        ) as t
+        join public.program_enrollments as e
+            on e.community_id = community and e.user_id = t.user_id and e.status = 'completed'
+        -- For itself, so that it begins with the person.
+        cross join lateral (
+            select
+            from public.program_course_assignments as a
+            where a.community_id = e.community_id and a.program_id = e.program_id and a.version = e.program_version
+                and a.course_id = any (t.courses)
+            limit 1
+        ) as a
+        where not exists (
+            select from public.program_enrollments as later
+            where later.community_id = e.community_id and later.program_id = e.program_id
+                and later.user_id = e.user_id and later.attempt > e.attempt
+        )
+        order by e.id
     );
 begin
     return query
@@ -514,8 +500,10 @@ begin
     );
     reopened := private.reopen_enrollments(community, unmet);
     left_completed := pg_catalog.cardinality(unmet) - reopened + private.enrollments_followed(community, gone);
-    enrollments := array(select e from private.enrollments_to_raise(community, touched) as e);
+    enrollments := array(select e from private.enrollments_with_courses(community, touched) as e);
     if enrollments <> '{}' then
+        -- What was completed here, and carried over with the date of a line, is carried over anew.
+        perform private.carry_over_completions(e) from pg_catalog.unnest(enrollments) as e;
         perform private.evaluate_enrollments(enrollments);
     end if;
 end

@@ -256,7 +256,9 @@ begin
     if versions is null then
         select pg_catalog.array_agg(distinct p.version) into versions
         from public.course_progress as p
-        where p.community_id = community and p.user_id = person and p.course_id = course;
+        where p.community_id = community and p.user_id = person and p.course_id = course
+            -- Not where legacy progress lies under it and nothing else: nobody has chosen that version.
+            and (p.started_at is not null or p.completed_at is not null);
     end if;
     if versions is null then
         select array[c.version] into versions

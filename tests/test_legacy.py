@@ -1,5 +1,6 @@
 """What an earlier system showed is a floor under people's progress: in no order of things does anybody fall."""
 
+import asyncio
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -456,6 +457,77 @@ async def test_a_course_that_asks_for_nothing_shows_it_too(
 
     assert (outcomes(done), done.shown_too_low) == ([("raised", 0, 40)], 0)
     assert (await course_progress(api, as_learner, empty))["status"] == "NOT_APPLICABLE"
+
+
+async def test_nobody_is_held_to_the_version_of_the_import(
+    api: Api, database: Database, as_admin: Person, as_learner: Person, course: str, tmp_path: Path
+) -> None:
+    imported(database, written(tmp_path / "a.csv", f"{LENA},{course},1,"))
+    await teach(api, as_admin, *BLOCKS, block(6), course_id=course)
+
+    done = await record(api, as_learner, event(2), event(3), event(4), event(6))
+
+    assert [result["reason"] for result in done["results"]] == [None] * 4
+    assert (done["courses"][0]["version"], done["courses"][0]["status"]) == (2, "COMPLETED")
+
+
+async def test_an_enrolment_that_is_over_stays_as_it_is(
+    api: Api, database: Database, as_admin: Person, as_learner: Person, course: str, tmp_path: Path
+) -> None:
+    program = await offer(api, as_admin, course)
+    enrollment = await enroll(api, as_learner, program)
+    await record(api, as_learner, event(2), event(3))
+    withdraw = "mutation ($input: WithdrawEnrollmentInput!) { withdrawEnrollment(input: $input) { enrollment { id } } }"
+    assert (await act(api, as_learner, withdraw, id=enrollment)).data
+    await act(api, as_admin, RESET, userId=LENA, courseId=course, reason="Again")
+    before = (await program_progress(api, as_learner, program))["percent"]
+
+    batch = imported(database, written(tmp_path / "a.csv", f"{LENA},{course},10,")).batch
+    between = (await program_progress(api, as_learner, program))["percent"]
+    undo_legacy(database.dsn(), batch)
+
+    assert (before, between) == (50.0, 50.0)
+    assert (await program_progress(api, as_learner, program))["percent"] == 50.0
+
+
+async def test_what_was_completed_here_and_carried_over_stays_when_the_batch_goes(
+    api: Api, database: Database, as_admin: Person, as_learner: Person, course: str, tmp_path: Path
+) -> None:
+    program = await offer(api, as_admin, course, await teach(api, as_admin, block(12), title="Other"))
+    await enroll(api, as_learner, program)
+    batch = imported(database, written(tmp_path / "a.csv", f"{LENA},{course},,2020-01-01")).batch
+    await record(api, as_learner, event(2), event(3), event(4))
+    await teach(api, as_admin, *BLOCKS, block(6), course_id=course)
+    move = "mutation ($input: MoveEnrollmentsInput!) { moveEnrollments(input: $input) { program { id } } }"
+    ((old,),) = database.run(
+        "select min(program_version) from public.program_enrollments where program_id = %s", program
+    )
+    moved = {"programId": program, "fromVersion": old, "mode": "CARRY_OVER", "reason": "Newer"}
+    assert (await act(api, as_admin, move, **moved)).data
+    while database.run("select private.advance_progress(%s)", cast.ALPHA) == [(True,)]:
+        pass
+
+    undo_legacy(database.dsn(), batch)
+
+    assert (await course_progress(api, as_learner, course))["status"] == "COMPLETED"
+
+
+async def test_a_move_at_the_same_moment_is_waited_for(
+    api: Api, database: Database, as_admin: Person, as_learner: Person, course: str, tmp_path: Path
+) -> None:
+    enrollment = await enroll(api, as_learner, await offer(api, as_admin, course))
+    path = written(tmp_path / "a.csv", f"{LENA},{course},100,")
+    with database.connect() as mover:
+        # As moveEnrollments does, before it asks for the person.
+        mover.execute("select from public.program_enrollments where id = %s for update", [enrollment])
+        importing = asyncio.create_task(asyncio.to_thread(imported, database, path))
+        await asyncio.sleep(0.6)
+        mover.execute(
+            "select from public.memberships where user_id = %s for no key update", [cast.LEARNER.id]
+        )
+    done = await importing
+
+    assert outcomes(done) == [("raised", 0, 100)]
 
 
 async def test_an_enrolment_that_others_followed_is_left(

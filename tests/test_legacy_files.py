@@ -149,6 +149,43 @@ def test_each_line_has_its_result(database: Database, tmp_path: Path) -> None:
     ]
 
 
+def test_a_carriage_return_begins_no_row(database: Database, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(f'{HEADER}\n"x\r=cmd|A0",y,1,\n{LINE}\n'.encode())
+
+    imported(database, path)
+
+    assert [row["learner"] for row in results_in(path)] == ["x\r=cmd|A0", LENA]
+    assert b'"x\r=cmd|A0"' in (tmp_path / "a.csv.results.csv").read_bytes()
+
+
+@pytest.mark.parametrize("where", ["file", "results", "part"])
+def test_only_regular_files_are_read_and_written(database: Database, tmp_path: Path, where: str) -> None:
+    path, target = written(tmp_path / "a.csv", LINE), tmp_path / "results.csv"
+    pipe = {"file": tmp_path / "b.csv", "results": target, "part": tmp_path / ".results.csv.part"}[where]
+    os.mkfifo(pipe)
+
+    with pytest.raises(ImportFailed, match="is no regular file"):
+        run_import(
+            pipe if where == "file" else path,
+            database.dsn(),
+            Console(quiet=True),
+            community="alpha",
+            results=target,
+        )
+
+    assert pipe.is_fifo()
+    assert state(database)["lines"] == []
+
+
+def test_a_line_without_an_end_is_refused(database: Database, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(gzip.compress(f"{HEADER}\n{LINE}\n".encode() + b"," * 5_000_000))
+
+    with pytest.raises(ImportFailed, match="line 3: it is longer than 1,000,000 characters"):
+        imported(database, path)
+
+
 @pytest.mark.parametrize("target", ["a.csv", "none/results.csv", "."])
 def test_results_that_cannot_be_written_are_refused_before_anything_is_done(
     database: Database, tmp_path: Path, target: str

@@ -14,7 +14,12 @@ Progress = Callable[[str, int, int], None]
 @contextmanager
 def shown(console: Console) -> Iterator[Progress]:
     """Bars for a person at the console."""
-    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn()
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
     tasks: dict[str, TaskID] = {}
     with Bars(*columns, console=console) as bars:
 

@@ -1,7 +1,8 @@
 """Batches: files that were imported, each with one id in all the communities that it tells of."""
 
-from collections.abc import Collection
-from typing import Any
+import time
+from collections.abc import Callable, Collection
+from typing import Any, LiteralString, TypeVar
 from uuid import UUID, uuid4
 
 import psycopg
@@ -10,6 +11,10 @@ from jobs.imports import ImportFailed
 from jobs.legacy._file import LegacyFile
 
 _LOCK = 0x6C6567616379  # "legacy"
+# Learners who do something at the same moment shall not wait long for it; see `patiently`.
+SETTINGS: LiteralString = "set local statement_timeout = 0; set local lock_timeout = '400ms'"
+
+Result = TypeVar("Result")
 
 
 def take_turn(connection: psycopg.Connection[Any]) -> None:
@@ -20,6 +25,17 @@ def take_turn(connection: psycopg.Connection[Any]) -> None:
         raise ImportFailed(
             "Legacy progress is being imported or undone by another process. Wait for its end."
         )
+
+
+def patiently(connection: psycopg.Connection[Any], act: Callable[[], Result]) -> Result:
+    """Does something in a transaction of its own; again, when it stood in somebody's way or they in its."""
+    for pause in (0.1, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0):
+        try:
+            return act()
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            connection.rollback()
+            time.sleep(pause)
+    return act()
 
 
 def batch_of(

@@ -37,7 +37,7 @@ def run_import(
     with _gone_on_with(console, "import the file"), shown(console) as progress:
         done = import_legacy(dsn, path, target, community=community, dry_run=dry_run, progress=progress)
     _tell_lines(done, console)
-    console.print(f"Each line's result: {target}", highlight=False, soft_wrap=True)
+    console.print(f"Each line's result: {target}", highlight=False, soft_wrap=True, markup=False)
     if done.stored is None:
         console.print("Nothing was written: this was a dry run.")
         return

@@ -18,7 +18,7 @@ _ONE_OF = ("percent", "completed_at")
 _KNOWN = {*_NEEDED, *_ONE_OF, "community"}
 _RECORDS_BETWEEN_REPORTS = 500
 _MOST_LINES = 2_000_000
-_LONGEST_HEADER = 1 << 20
+_LONGEST_LINE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class LegacyFile:
 
 def read_file(path: Path, progress: Progress) -> LegacyFile:
     """The whole file, before anything is written. Raises ImportFailed when it is not to be read as one."""
+    if path.exists() and not path.is_file():
+        raise ImportFailed(f"{path} is no regular file.")
     try:
         digest = _digest(path)
         columns, records = _read(path, progress)
@@ -92,7 +94,7 @@ def _lines(text: io.TextIOWrapper, name: str) -> Iterator[tuple[int, list[str]]]
     """The fields of each record, with the number of the line that it begins in: a quoted field may span several."""
     first = 1
     try:
-        reader = csv.reader(text, strict=True, delimiter=_delimiter(text))
+        reader = csv.reader(_bounded(text, name), strict=True, delimiter=_delimiter(text))
         for fields in reader:
             # Composed, as most databases have it; some systems write umlauts as two characters.
             yield first, [normalize("NFC", field).strip() for field in fields]
@@ -107,9 +109,21 @@ def _lines(text: io.TextIOWrapper, name: str) -> Iterator[tuple[int, list[str]]]
         ) from None
 
 
+def _bounded(text: io.TextIOWrapper, name: str) -> Iterator[str]:
+    """The lines of a file, which a small packed one could have without end."""
+    number = 0
+    while line := text.readline(_LONGEST_LINE + 1):
+        number += 1
+        if len(line) > _LONGEST_LINE:
+            raise ImportFailed(f"{name}, line {number}: it is longer than {_LONGEST_LINE:,} characters.")
+        if number > 2 * _MOST_LINES:
+            raise ImportFailed(f"{name} has more than {2 * _MOST_LINES:,} lines. Split it.")
+        yield line
+
+
 def _delimiter(text: io.TextIOWrapper) -> str:
     """What stands between the names in the first line: spreadsheets write semicolons or tabs in many countries."""
-    header = text.readline(_LONGEST_HEADER)
+    header = text.readline(_LONGEST_LINE)
     text.seek(0)
 
     def known_names(mark: str) -> int:

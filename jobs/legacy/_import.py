@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, LiteralString
@@ -16,13 +17,14 @@ from zoneinfo import ZoneInfo
 
 import psycopg
 
-from jobs.imports import ImportFailed, Progress, explained
-from jobs.legacy._batches import batch_of, begin_batch, take_turn
+from jobs.imports import Progress, explained
+from jobs.legacy._batches import SETTINGS, batch_of, begin_batch, patiently, take_turn
 from jobs.legacy._file import LegacyFile, read_file
-from jobs.legacy._results import REFUSED, THERE, Result, results_file, write_results
+from jobs.legacy._results import REFUSED, THERE, Result, refuse_overwriting, results_file, write_results
 from jobs.legacy._rows import Community, Refused, Row, rows_of
 
 _AT_ONCE = 100
+_MOST_AT_ONCE = 1_000
 
 _TAKE: LiteralString = "select private.take_legacy_progress(%s, %s, %s)"
 
@@ -82,8 +84,7 @@ def import_legacy(
 ) -> Import:
     """Raises ImportFailed. `dsn` is that of role `postgres`; `community` is for lines that name none."""
     file = read_file(path, progress)
-    if results.exists() and results.samefile(path):
-        raise ImportFailed("The results would overwrite the file itself. Name another file with --results.")
+    refuse_overwriting(path, results)
     with explained(), results_file(results) as target, closing(psycopg.connect(dsn)) as connection:
         take_turn(connection)
         rows = rows_of(file, _communities(connection), community)
@@ -110,6 +111,7 @@ class _Import:
     ) -> None:
         self._connection, self._file, self._batch, self._dry_run = connection, file, batch, dry_run
         self.completed = 0
+        self._looked_at = _AT_ONCE
 
     def run(self, rows: list[Row | Refused], progress: Progress) -> dict[int, Result]:
         step = "Trying lines" if self._dry_run else "Importing lines"
@@ -121,7 +123,8 @@ class _Import:
         }
         for some in _by_people([row for row in rows if isinstance(row, Row) and row.line not in there]):
             progress(step, len(results), len(rows))
-            results.update(self._take(some))
+            results.update(patiently(self._connection, partial(self._take, some)))
+            self._look_at_what_there_is(len(results))
         progress(step, len(rows), len(rows))
         return results
 
@@ -133,21 +136,32 @@ class _Import:
     def _take(self, rows: list[Row]) -> dict[int, Result]:
         community = rows[0].community
         with self._connection.transaction(force_rollback=self._dry_run):
-            self._connection.execute("set local statement_timeout = 0")
+            self._connection.execute(SETTINGS)
             begin_batch(self._connection, community, self._batch, self._file)
             lines = json.dumps([row.as_json() for row in rows])
             ((told,),) = self._connection.execute(_TAKE, [community, self._batch, lines]).fetchall()
         self.completed += told["completed"]
         return {line: Result(line, *result) for line, *result in told["lines"]}
 
+    def _look_at_what_there_is(self, lines: int) -> None:
+        """Plans that were made while the tables were small would go through all of them for each line."""
+        if not self._dry_run and lines >= self._looked_at:
+            self._looked_at = 4 * lines
+            with self._connection.transaction():
+                self._connection.execute("analyze public.legacy_progress, public.course_progress")
+
 
 def _by_people(rows: list[Row]) -> Iterator[list[Row]]:
-    """Some lines of one community, never only some of a person's: of those, the best counts in any order."""
+    """Some lines of one community; all of a person's, unless they have very many: of those, the best counts."""
     in_order = sorted(rows, key=lambda row: (row.community, row.learner.lower(), row.line))
     for _, of_community in groupby(in_order, key=lambda row: row.community):
         some: list[Row] = []
         for _, of_person in groupby(of_community, key=lambda row: row.learner.lower()):
-            some += of_person
+            for row in of_person:
+                some.append(row)
+                if len(some) >= _MOST_AT_ONCE:
+                    yield some
+                    some = []
             if len(some) >= _AT_ONCE:
                 yield some
                 some = []

@@ -25,15 +25,25 @@ class Result(NamedTuple):
     percent_after: int | None = None
 
 
+def refuse_overwriting(source: Path, target: Path) -> None:
+    """Raises ImportFailed when the results would take the place of something that is no file of results."""
+    for taken in (target, _partial(target)):
+        if taken.exists() and taken.samefile(source):
+            raise ImportFailed(
+                "The results would overwrite the file itself. Name another file with --results."
+            )
+        if taken.is_symlink() or (taken.exists() and not taken.is_file()):
+            raise ImportFailed(f"{taken} is no regular file. Name another file with --results.")
+
+
 @contextmanager
 def results_file(path: Path) -> Iterator[IO[str]]:
     """Appears whole under its name when all is done; that it can be written is known before anything is done."""
-    partial = path.with_name(f".{path.name}.part")
+    partial = _partial(path)
     try:
-        if path.is_dir():
-            raise IsADirectoryError(None, "Is a directory")
+        partial.unlink(missing_ok=True)
         # For nobody else: it names people.
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
         raise ImportFailed(
             f"The results cannot be written to {path} ({error.strerror}). Name another file with --results."
@@ -46,12 +56,23 @@ def results_file(path: Path) -> Iterator[IO[str]]:
         partial.unlink(missing_ok=True)
 
 
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
+
+
 def write_results(file: IO[str], source: LegacyFile, results: dict[int, Result]) -> None:
     """In the order of the file that was read, each before what stood there: to be mended, and imported again."""
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow((*Result._fields, *source.columns))
-    for record in source.records:
-        writer.writerow((*results[record.line], *map(_unquoted, record.cells)))
+    # All in quotes: a bare carriage return would begin a new row.
+    writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    try:
+        writer.writerow((*Result._fields, *source.columns))
+        for record in source.records:
+            writer.writerow((*results[record.line], *map(_unquoted, record.cells)))
+        file.flush()
+    except OSError as error:
+        raise ImportFailed(
+            f"The results cannot be written ({error.strerror}). What is imported stays; import the file again for them."
+        ) from None
 
 
 def _unquoted(text: str) -> str:

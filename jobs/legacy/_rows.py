@@ -158,7 +158,7 @@ def _moment(text: str) -> datetime:
 
 def _data(more: dict[str, str]) -> dict[str, str]:
     text = json.dumps(more, ensure_ascii=False)
-    if "\\u0000" in text:
+    if any("\0" in part for pair in more.items() for part in pair):
         raise _BadLineError("A field holds a NUL character.")
     if len(text.encode()) > _MOST_DATA:
         raise _BadLineError(f"The further columns hold more than {_MOST_DATA:,} bytes.")

@@ -9,7 +9,7 @@ from uuid import UUID
 import psycopg
 
 from jobs.imports import ImportFailed, Progress, explained
-from jobs.legacy._batches import batches, end_batch, take_turn
+from jobs.legacy._batches import SETTINGS, batches, end_batch, patiently, take_turn
 
 _AT_ONCE = 100
 
@@ -78,10 +78,14 @@ def _undone(
     for community in communities:
         last_user: UUID | None = None
         while True:
-            with connection.transaction(force_rollback=dry_run):
-                connection.execute("set local statement_timeout = 0")
-                (found,) = connection.execute(_UNDO, [community, batch, last_user, _AT_ONCE]).fetchall()
-            last_user = found[0]
+
+            def undo_some(community: UUID = community, last_user: UUID | None = last_user) -> Any:
+                with connection.transaction(force_rollback=dry_run):
+                    connection.execute(SETTINGS)
+                    (found,) = connection.execute(_UNDO, [community, batch, last_user, _AT_ONCE]).fetchall()
+                return found
+
+            last_user, *told = patiently(connection, undo_some)
             if last_user is None:
                 break
-            yield Undoing(*found[1:])
+            yield Undoing(*told)

@@ -209,41 +209,6 @@ begin
 end
 $$;
 
--- The enrolments whose progress legacy progress in a course can raise: the open ones, and where a person has none in a
--- program, their latest in it, which shows how far they came.
-create function private.enrollments_to_raise(community uuid, touched private.learner_course[])
-returns setof public.program_enrollments
-stable
-rows 10
-set search_path = ''
-language plpgsql
-as $$
-begin
-    return query
-    select e.*
-    from (
-        select t.user_id, pg_catalog.array_agg(t.course_id) as courses
-        from pg_catalog.unnest(touched) as t
-        group by t.user_id
-    ) as t
-    join public.program_enrollments as e on e.community_id = community and e.user_id = t.user_id
-    -- For itself, so that it begins with the person.
-    cross join lateral (
-        select
-        from public.program_course_assignments as a
-        where a.community_id = e.community_id and a.program_id = e.program_id and a.version = e.program_version
-            and a.course_id = any (t.courses)
-        limit 1
-    ) as a
-    where e.status in ('pending', 'active', 'paused') or not exists (
-        select from public.program_enrollments as later
-        where later.community_id = e.community_id and later.program_id = e.program_id and later.user_id = e.user_id
-            and later.attempt > e.attempt
-    )
-    order by e.id;
-end
-$$;
-
 -- Where people stand with courses, for what an import says of each line.
 create function private.percents_shown(community uuid, asked private.learner_course[])
 returns table (user_id uuid, course_id uuid, percent integer)
@@ -295,7 +260,7 @@ language plpgsql
 as $$
 declare
     enrollments public.program_enrollments[] := array(
-        select e from private.enrollments_to_raise(community, touched) as e
+        select e from private.enrollments_with_courses(community, touched) as e
     );
 begin
     if enrollments = '{}' then
@@ -428,7 +393,28 @@ language plpgsql
 as $$
 declare
     completed public.program_enrollments[] := array(
-        select e from private.enrollments_to_raise(community, touched) as e where e.status = 'completed'
+        select e
+        from (
+            select t.user_id, pg_catalog.array_agg(t.course_id) as courses
+            from pg_catalog.unnest(touched) as t
+            group by t.user_id
+        ) as t
+        join public.program_enrollments as e
+            on e.community_id = community and e.user_id = t.user_id and e.status = 'completed'
+        -- For itself, so that it begins with the person.
+        cross join lateral (
+            select
+            from public.program_course_assignments as a
+            where a.community_id = e.community_id and a.program_id = e.program_id and a.version = e.program_version
+                and a.course_id = any (t.courses)
+            limit 1
+        ) as a
+        where not exists (
+            select from public.program_enrollments as later
+            where later.community_id = e.community_id and later.program_id = e.program_id
+                and later.user_id = e.user_id and later.attempt > e.attempt
+        )
+        order by e.id
     );
 begin
     return query
@@ -522,8 +508,10 @@ begin
     );
     reopened := private.reopen_enrollments(community, unmet);
     left_completed := pg_catalog.cardinality(unmet) - reopened + private.enrollments_followed(community, gone);
-    enrollments := array(select e from private.enrollments_to_raise(community, touched) as e);
+    enrollments := array(select e from private.enrollments_with_courses(community, touched) as e);
     if enrollments <> '{}' then
+        -- What was completed here, and carried over with the date of a line, is carried over anew.
+        perform private.carry_over_completions(e) from pg_catalog.unnest(enrollments) as e;
         perform private.evaluate_enrollments(enrollments);
     end if;
 end
@@ -599,6 +587,46 @@ begin
         -- Of one that has lapsed only the clock has not spoken yet.
         and (e.expires_at > pg_catalog.now()) is not false;
     perform private.note_reason(noted);
+end
+$$;
+
+-- The versions of a course that count for somebody: those of their open enrolments; without one those that they began,
+-- or else the current one. And since when they are enrolled with it, whatever became of that.
+create or replace function private.course_standing(community uuid, person uuid, course uuid)
+returns table (versions integer[], enrolled_at timestamptz)
+stable
+rows 1
+set search_path = ''
+language plpgsql
+as $$
+begin
+    select
+        pg_catalog.array_agg(distinct a.course_version) filter (where e.status in ('pending', 'active', 'paused')),
+        min(e.enrolled_at)
+    into versions, enrolled_at
+    from public.program_enrollments as e
+    -- For itself, so that it begins with the person: the other way lead all enrolments in programs with the course.
+    cross join lateral (
+        select o.course_version
+        from public.program_course_assignments as o
+        where o.community_id = e.community_id and o.program_id = e.program_id and o.version = e.program_version
+            and o.course_id = course
+        offset 0
+    ) as a
+    where e.community_id = community and e.user_id = person;
+    if versions is null then
+        select pg_catalog.array_agg(distinct p.version) into versions
+        from public.course_progress as p
+        where p.community_id = community and p.user_id = person and p.course_id = course
+            -- Not where legacy progress lies under it and nothing else: nobody has chosen that version.
+            and (p.started_at is not null or p.completed_at is not null);
+    end if;
+    if versions is null then
+        select array[c.version] into versions
+        from public.courses as c
+        where c.community_id = community and c.id = course and c.published;
+    end if;
+    return next;
 end
 $$;
 
