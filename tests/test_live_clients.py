@@ -19,6 +19,9 @@ from tests.people import Person
 from tests.progressing import RECORD, enroll, event, offer, record, teach
 from tests.watching import PROGRESS
 
+# What goes over the wire is the same whichever Postgres is behind it.
+pytestmark = pytest.mark.any_postgres
+
 LIBRARIES = ("graphql-ws", "graphql-sse")
 VIEWER = "{ viewer { displayName } }"
 NOTHING = {"status": "NOT_STARTED", "percent": 0, "courses": [{"percent": 0}]}
