@@ -1,6 +1,7 @@
 """How the server is put together: settings, what opens and closes with it, and its routes."""
 
 import hashlib
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -170,7 +171,7 @@ def _socket_limits(settings: Settings) -> SocketLimits:
         settings.max_operations_per_socket,
         settings.socket_init_seconds,
         frozenset(settings.allowed_origins),
-        settings.environment == "development",
+        re.compile(_ANY_LOCAL_ORIGIN) if settings.environment == "development" else None,
     )
 
 

@@ -53,7 +53,10 @@ class Settings(BaseSettings):
         54322, ge=0, le=65535, description="Port of the embedded server; 0 for any free one."
     )
     database_connections: int = Field(
-        8, ge=2, le=200, description="Connections of one server process, half of them for writes."
+        8,
+        ge=2,
+        le=200,
+        description="Connections of one server process, half of them for writes; one more reads what has changed.",
     )
     prepared_statements: bool = Field(
         True, description="Whether statements are prepared by name. Not through a pooler in transaction mode."

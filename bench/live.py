@@ -273,7 +273,7 @@ def _overhead(site: Site, size: Size) -> dict[str, float]:
     rates: defaultdict[str, list[float]] = defaultdict(list)
     with _watching(site, [site.client(site.learners.all[0])]):
         for _ in range(size.rounds):
-            for way, switch in _WAYS.items():
+            for way, switch in _ways().items():
                 with psycopg.connect(
                     site.database.cluster.dsn("supabase_admin", "bench"), autocommit=True
                 ) as connection:
@@ -282,7 +282,7 @@ def _overhead(site: Site, size: Size) -> dict[str, float]:
                 rates[way].append(load.run(Job(site.server.port, requests, 8, size.round_seconds)).per_second)
     outbox, none, notify = (statistics.median(rates[way]) for way in ("outbox", "none", "notify"))
     with psycopg.connect(site.database.cluster.dsn("supabase_admin", "bench"), autocommit=True) as connection:
-        connection.execute(_WAYS["outbox"])
+        connection.execute(_ways()["outbox"])
     return {
         "writer_overhead": round(none / outbox, 3),
         "notify_overhead": round(none / notify, 3),
@@ -307,10 +307,10 @@ _NOTIFYING: LiteralString = """
         return null;
     end $$
 """
-_WAYS: dict[str, Any] = {}
 
 
-def _make_ways() -> None:
+def _ways() -> dict[str, Any]:
+    """SQL that has changes told in each of the ways that are compared."""
     triggers = "; ".join(
         f"drop trigger if exists {table}_notify_{event} on public.{table}; create trigger {table}_notify_{event}"
         f" after {event} on public.{table} referencing new table as changed for each statement"
@@ -319,12 +319,11 @@ def _make_ways() -> None:
         for event in ("insert", "update")
     )
     made = f"{_NOTIFYING}; {triggers}"
-    _WAYS["outbox"] = f"{made}; {_switch('notify', 'disable')}; {_switch('tell', 'enable')}"
-    _WAYS["none"] = f"{made}; {_switch('notify', 'disable')}; {_switch('tell', 'disable')}"
-    _WAYS["notify"] = f"{made}; {_switch('notify', 'enable')}; {_switch('tell', 'disable')}"
-
-
-_make_ways()
+    return {
+        "outbox": f"{made}; {_switch('notify', 'disable')}; {_switch('tell', 'enable')}",
+        "none": f"{made}; {_switch('notify', 'disable')}; {_switch('tell', 'disable')}",
+        "notify": f"{made}; {_switch('notify', 'enable')}; {_switch('tell', 'disable')}",
+    }
 
 
 def _of_largest(site: Site) -> list[Learner]:

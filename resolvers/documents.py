@@ -53,7 +53,6 @@ class Operation:
 
     name: str | None
     is_mutation: bool
-    is_subscription: bool
     variables: Variables
     plans: Cache[tuple[Any, ...], Plan] = field(default_factory=lambda: Cache(MOST_VARIANTS, MOST_BYTES))
 
@@ -166,7 +165,6 @@ def _operation(
     return Operation(
         _name(node),
         node.operation is OperationType.MUTATION,
-        node.operation is OperationType.SUBSCRIPTION,
         Variables(model.schema, coercers, node.variable_definitions or (), shaping),
     )
 

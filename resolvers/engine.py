@@ -130,39 +130,35 @@ class Engine:
         operation = document.operation(request.operation_name)
         if operation.is_mutation and request.read_only:
             raise MutationByGetError
-        if operation.is_subscription and not watching:
-            raise ApiError(
-                "BAD_USER_INPUT",
-                "A subscription needs a WebSocket (graphql-transport-ws), or `Accept: text/event-stream`.",
-            )
         given = Given(operation.variables, request.variables or {})
         plan = self._documents.plan(document, operation, given)
         if identity.role == "anon":
             plan = plan.signed_out
         bound = Bound([place.read(given) for place in plan.places], identity, self._cursor_secret)
         plan.check(bound, self._policy.max_nodes, self._policy.max_cost)
+        # Last of all: what else is wrong with it is told by any way.
+        if plan.hearing is not None and not watching:
+            raise ApiError(
+                "BAD_USER_INPUT",
+                "A subscription needs a WebSocket (graphql-transport-ws), or `Accept: text/event-stream`.",
+            )
         return _Prepared(document, operation, plan, bound, plan.bind(bound))
 
     def watch(self, request: Request, identity: Identity) -> Watch | None:
-        """The subscription that a request asks for; None when it asks for anything else, valid or not.
+        """The subscription that a request asks for; None for anything else, and for what `answer` refuses.
 
-        Raises ApiError for a subscription that cannot begin.
+        Raises UNAUTHENTICATED.
         """
         if "subscription" not in request.query:
             return None
         try:
-            document = self._documents.read(request.query)
-            operation = document.operation(request.operation_name)
-        except (InvalidError, ApiError, GraphQLError, RecursionError):
+            prepared = self._prepare(request, identity, watching=True)
+        except Exception:  # `answer` says what it is
             return None
-        if not operation.is_subscription:
+        if prepared.plan.hearing is None:
             return None
         if identity.role == "anon":
             raise _signed_out()
-        try:
-            prepared = self._prepare(request, identity, watching=True)
-        except (InvalidError, GraphQLError, RecursionError) as error:
-            raise ApiError("BAD_USER_INPUT", _first_message(error)) from error
         return Watch(prepared.plan, prepared.bound)
 
     async def standing(self, identity: Identity) -> Standing:
@@ -254,14 +250,6 @@ class Engine:
 
 def _signed_out() -> ApiError:
     return ApiError("UNAUTHENTICATED", "Sign in first: send `Authorization: Bearer <access token>`.")
-
-
-def _first_message(error: InvalidError | GraphQLError | RecursionError) -> str:
-    if isinstance(error, InvalidError):
-        return str(error.errors[0].message)
-    return (
-        error.message if isinstance(error, GraphQLError) else "The request is nested too deeply. Flatten it."
-    )
 
 
 def _first_with_statements(plan: Plan) -> RootField | None:

@@ -17,13 +17,12 @@ from schema.courses import Course
 class LegacyBatch:
     id: UUID = strawberry.field(description="What `undo-legacy` takes.")
     file_name: str
-    file_digest: str = strawberry.field(description="SHA-256 of the file, hexadecimal.")
     imported_at: datetime = strawberry.field(description="When it was begun.")
     undone_at: datetime | None = strawberry.field(description="When it was undone, whole.")
 
 
 @table("public.legacy_progress")
-@strawberry.type(description="What an earlier system showed of somebody's course: a line of a file.")
+@strawberry.type(description="What an earlier system showed of somebody's course.")
 class LegacyProgress:
     id: UUID
     course: Course | None = to_one(id="course_id")
@@ -36,7 +35,6 @@ class LegacyProgress:
         description="As the earlier system had it. 100 percent without a date is complete since importedAt."
     )
     data: JSON | None = column("data", "What else the line said, by the names of its columns.", long=True)
-    line: int = strawberry.field(description="Its place in the file; the line with the names is 1.")
     imported_at: datetime
     batch: LegacyBatch | None = to_one("Null to those who are no admins.", id="batch_id")
 

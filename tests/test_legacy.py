@@ -36,7 +36,7 @@ from tests.progressing import (
 BLOCKS = [section(1), block(2, 1), block(3, 1), block(4, weight=2), block(5, required=False)]
 LENA = str(cast.LEARNER.id)
 LEGACY = """query ($filter: LegacyProgressFilter) { legacyProgress(filter: $filter, first: 100) { totalCount nodes {
-    line percent completedAt data attempt course { id } member { userId } batch { id fileName undoneAt } } } }"""
+    percent completedAt data attempt course { id } member { userId } batch { id fileName undoneAt } } } }"""
 PERCENT = """query ($course: UUID!) { courseProgress(courseId: $course) { percent legacyPercent status } }"""
 
 
@@ -595,10 +595,10 @@ async def test_people_see_their_own_and_admins_all_of_the_community(
 
     (own,) = asked["learner"]["nodes"]
     assert own == {
-        "line": 2, "percent": 40.0, "completedAt": None, "data": {"grade": "B", "=note": "two\nlines"},
+        "percent": 40.0, "completedAt": None, "data": {"grade": "B", "=note": "two\nlines"},
         "attempt": 1, "course": {"id": course}, "member": {"userId": LENA}, "batch": None,
     }  # fmt: skip
-    assert [node["line"] for node in asked["peer"]["nodes"]] == [4]
+    assert [node["percent"] for node in asked["peer"]["nodes"]] == [50.0]
     assert asked["other"] == {"totalCount": 0, "nodes": []}
     assert asked["admin"]["totalCount"] == 2
     assert {node["batch"]["id"] for node in asked["admin"]["nodes"]} == {batch}

@@ -1,13 +1,17 @@
 """Subscriptions answer again when their answer changes: to whom, when, how often; and they end when nothing is seen."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from psycopg.types.json import Jsonb
 
 from resolvers.errors import ApiError
+from resolvers.identity import Identity
+from resolvers.live.groups import _who
 from tests import cast
 from tests.api import Api, api_of
 from tests.course_documents import block
@@ -278,6 +282,32 @@ async def test_each_change_of_an_enrolment_is_told_to_those_who_see_it(
     assert (await seats["learner"].next())["status"] == "PAUSED"
     for seat in (*seats.values(), elsewhere):
         assert await seat.is_silent(0.05)
+
+
+async def test_what_changes_as_soon_as_it_is_watched_is_heard(
+    house: House, database: Database, as_admin: Person, as_learner: Person, program: str
+) -> None:
+    for person in (as_admin, as_learner):
+        seat = await house.seat(person, ENROLLMENTS, program=program)
+        # Before the server could know whose enrolments they see: in this turn of the loop.
+        database.run(DUE, LENA, program)
+
+        assert (await seat.next())["member"]["userId"] == LENA
+
+
+def test_sessions_of_one_person_are_one_and_ways_to_sign_in_are_not() -> None:
+    def told(**claims: Any) -> bytes:
+        return _who(Identity("authenticated", json.dumps({"sub": LENA, **claims}), cast.LEARNER.id, None, 0))
+
+    password = {"method": "password", "timestamp": 1}
+    first = told(exp=1, session_id="a", amr=[password])
+
+    assert told(exp=2, session_id="b", amr=[{**password, "timestamp": 2}]) == first
+    for other in (
+        {"amr": [password, {"method": "totp", "timestamp": 1}]},
+        {"aal": "aal2", "amr": [password]},
+    ):
+        assert told(**other) != first
 
 
 async def test_every_process_hears_of_every_write(

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.any_postgres
 
 SECONDS = 0.2
 SCOPE = {"type": "websocket", "headers": [], "subprotocols": [SUBPROTOCOL]}
-LIMITS = SocketLimits(5, 5, 1, (), any_local_origin=False)
+LIMITS = SocketLimits(5, 5, 1, (), origin_pattern=None)
 
 
 class Engines:
@@ -120,7 +120,7 @@ async def test_a_connection_that_is_lost_while_something_is_sent_ends_quietly(so
     asyncio.get_running_loop().set_exception_handler(None)
 
     assert failures == []
-    assert not sockets.open_by_user
+    assert len(sockets.seats) == 0
 
 
 async def test_a_stream_that_has_ended_tells_nothing_more() -> None:

@@ -160,6 +160,15 @@ async def test_what_cannot_be_watched_is_an_error_of_its_id(address: str, query:
         assert (await talk.hear())["type"] == "next"
 
 
+async def test_a_value_that_is_wrong_is_named(address: str) -> None:
+    async with talking(address) as talk:
+        await talk.begin(LEARNER)
+        await talk.ask("a", PROGRESS, program="x")
+        (error,) = (await talk.hear())["payload"]
+
+    assert (error["extensions"]["code"], error["extensions"]["field"]) == ("BAD_USER_INPUT", "program")
+
+
 async def test_mutations_are_answered_too(address: str) -> None:
     rename = 'mutation { createProgram(input: {title: "By socket"}) { program { title } } }'
     async with talking(address) as talk:
@@ -241,9 +250,10 @@ async def test_a_page_of_another_site_is_not_let_in(address: str) -> None:
     for origin in (f"http://{address}", f"https://{address}"):
         async with talking(address, Origin=origin) as talk:
             await talk.begin(None)
-    with pytest.raises(websockets.InvalidStatus, match="403"):
-        async with talking(address, Origin="https://evil.example"):
-            pass
+    for other in ("https://evil.example", "http://[", "null", f"http://evil.example/{address}"):
+        with pytest.raises(websockets.InvalidStatus, match="403"):
+            async with talking(address, Origin=other):
+                pass
 
 
 async def test_a_message_has_an_end(address: str) -> None:

@@ -8,21 +8,18 @@ from contextvars import Context
 from typing import Protocol
 
 import orjson
-import structlog
 
 from resolvers.engine import Engine, Standing, Watch
 from resolvers.errors import ApiError, internal
 from resolvers.identity import Identity
 from resolvers.live.outbox import Change, Outbox, Source
 
-log = structlog.get_logger(__name__)
-
 # Looks at the same time, of all groups: requests shall not have to wait for those who watch.
 _MOST_LOOKS = 8
 _RETRY_SECONDS = 0.5
 _PASSING = ("UNAVAILABLE", "TIMEOUT")
 # Of a token; that of a session which goes on is another one every hour.
-_NOT_WHO = frozenset({"exp", "iat", "nbf", "jti", "amr", "session_id"})
+_NOT_WHO = frozenset({"exp", "iat", "nbf", "jti", "session_id"})
 
 Topic = tuple[str, str | None]
 
@@ -204,10 +201,13 @@ def _topics(watch: Watch) -> Iterable[Topic]:
     """What a group hears of. Also about the caller, for they may lose what lets them see it."""
     identity, hearing = watch.bound.identity, watch.hearing
     yield "member", _text(identity.user_id)
-    if not hearing.of_rows:
-        yield "content", _text(identity.community_id)
-        for topic in hearing.topics:
-            yield topic, _text(watch.about)
+    if hearing.of_rows:
+        # Of all, until it is known whose rows they see: nothing that happens meanwhile is missed.
+        yield hearing.topics[0], _text(identity.community_id)
+        return
+    yield "content", _text(identity.community_id)
+    for topic in hearing.topics:
+        yield topic, _text(watch.about)
 
 
 def _topics_of_rows(watch: Watch, standing: Standing) -> Iterable[Topic]:
@@ -238,7 +238,8 @@ def _key(watch: Watch) -> bytes:
 
 
 def _who(identity: Identity) -> bytes:
-    claims = orjson.loads(identity.claims)
-    return orjson.dumps(
-        {name: value for name, value in claims.items() if name not in _NOT_WHO}, option=orjson.OPT_SORT_KEYS
-    )
+    claims = {name: value for name, value in orjson.loads(identity.claims).items() if name not in _NOT_WHO}
+    # By which ways somebody has proved who they are, rules may ask; when they did is different in each session.
+    if isinstance(ways := claims.get("amr"), list):
+        claims["amr"] = [way.get("method") if isinstance(way, dict) else way for way in ways]
+    return orjson.dumps(claims, option=orjson.OPT_SORT_KEYS)

@@ -4,14 +4,13 @@ https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md
 """
 
 import asyncio
+import re
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
-from urllib.parse import urlsplit
-from uuid import UUID
 
 import orjson
 from starlette.types import Receive, Scope, Send
@@ -22,6 +21,7 @@ from resolvers.engine import Answer, Engine, Phase, Watch
 from resolvers.errors import ApiError, formatted, internal
 from resolvers.identity import ANONYMOUS, Identity
 from resolvers.live.groups import Group, Live
+from resolvers.live.seats import MOST_PENDING, Seats, too_slow
 from resolvers.logs import new_request_id
 
 SUBPROTOCOL = "graphql-transport-ws"
@@ -36,8 +36,6 @@ _SECOND_INIT = 4429
 _TRY_LATER = 1013
 _LONGEST_REASON = 120
 _LONGEST_ID = 128
-# Of what is told one by one; a client that lets more than this pile up is told that it misses some.
-_MOST_PENDING = 1_000
 
 
 class Identifying(Protocol):
@@ -52,7 +50,7 @@ class SocketLimits:
     operations_per_socket: int
     init_seconds: float
     origins: Collection[str]
-    any_local_origin: bool
+    origin_pattern: re.Pattern[str] | None
 
 
 class _ClosedError(Exception):
@@ -71,7 +69,7 @@ class Sockets:
         self.live = live
         self.verifier = verifier
         self.limits = limits
-        self.open_by_user: Counter[UUID | None] = Counter()
+        self.seats = Seats(limits.sockets_per_user)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
@@ -87,21 +85,15 @@ class Sockets:
         await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
         await _Socket(self, receive, send).run()
 
-    def has_left(self, identity: Identity) -> None:
-        self.open_by_user[identity.user_id] -= 1
-        if not self.open_by_user[identity.user_id]:
-            del self.open_by_user[identity.user_id]
-
     def _is_origin_allowed(self, scope: Scope) -> bool:
         """Browsers send one; a page of another site shall not use what a person has open here."""
         headers = dict(scope["headers"])
         origin = headers.get(b"origin", b"").decode("latin-1")
         if not origin or origin in self.limits.origins:
             return True
-        address = urlsplit(origin)
-        if address.netloc.encode("latin-1") == headers.get(b"host"):
+        if origin.partition("://")[2].encode("latin-1") == headers.get(b"host"):
             return True
-        return self.limits.any_local_origin and address.hostname in ("localhost", "127.0.0.1", "::1")
+        return self.limits.origin_pattern is not None and bool(self.limits.origin_pattern.fullmatch(origin))
 
 
 class _Socket:
@@ -155,7 +147,7 @@ class _Socket:
 
     @property
     def is_overflowing(self) -> bool:
-        return len(self._frames) > _MOST_PENDING
+        return len(self._frames) > MOST_PENDING
 
     def finished(self, operation: "_Operation") -> None:
         if self._operations.get(operation.id) is operation:
@@ -169,7 +161,7 @@ class _Socket:
             operation.stop()
         self._operations.clear()
         if self._identity is not None:
-            self._sockets.has_left(self._identity)
+            self._sockets.seats.leave(self._identity.user_id)
 
     async def _write_until_left(self) -> None:
         with suppress(OSError):  # the client's connection is gone, as what we receive says, too
@@ -217,10 +209,8 @@ class _Socket:
         if self._identity is not None:
             raise _ClosedError(_SECOND_INIT, "Too many initialisation requests")
         identity = await self._identified(_authorization(payload))
-        open_by_user = self._sockets.open_by_user
-        if open_by_user[identity.user_id] >= self._sockets.limits.sockets_per_user and identity.user_id:
+        if not self._sockets.seats.take(identity.user_id):
             raise _ClosedError(_TRY_LATER, "You have too many connections. Close some first.")
-        open_by_user[identity.user_id] += 1
         self._identity = identity
         self._watch_expiry(identity)
         self.push(b'{"type":"connection_ack"}')
@@ -333,11 +323,7 @@ class _Operation:
     def each(self, payload: bytes) -> None:
         if self._socket.is_overflowing:
             self.stop()
-            self.end(
-                ApiError(
-                    "LIMIT_EXCEEDED", "You read too slowly, and have missed some. Ask for all of it again."
-                )
-            )
+            self.end(too_slow())
         else:
             self._socket.push(self.frame(payload))
 

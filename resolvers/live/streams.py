@@ -5,17 +5,18 @@ https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md
 
 import asyncio
 import time
-from collections import Counter, deque
-from uuid import UUID
+from collections import deque
 
 import orjson
 from starlette.types import Message, Receive, Scope, Send
 
+from resolvers.client_presence import WhileClientWaits
 from resolvers.documents import Request
 from resolvers.engine import Engine, Watch
 from resolvers.errors import ApiError, formatted
 from resolvers.identity import Identity
 from resolvers.live.groups import Live
+from resolvers.live.seats import MOST_PENDING, Seats, too_slow
 from resolvers.timers import Timers
 
 # Set in the scope of a request that has no end of its own: the server does not wait for it when it stops.
@@ -30,7 +31,8 @@ _HEADERS = (
 # So that proxies, and clients, see that it is still there.
 _KEEP_ALIVE = b":\n\n"
 _KEEP_ALIVE_SECONDS = 12.0
-_MOST_PENDING = 1_000
+# As for any request: most answers are there before.
+_PATIENCE_SECONDS = 0.05
 
 
 class Streams:
@@ -39,8 +41,8 @@ class Streams:
     def __init__(self, engine: Engine, live: Live, *, most_per_user: int) -> None:
         self._engine = engine
         self._live = live
-        self._most_per_user = most_per_user
-        self._open_by_user: Counter[UUID | None] = Counter()
+        self._seats = Seats(most_per_user)
+        self._patience = Timers(_PATIENCE_SECONDS)
         self._keep_alive = Timers(_KEEP_ALIVE_SECONDS)
 
     async def answer(
@@ -61,14 +63,15 @@ class Streams:
         stream = _Stream(self._keep_alive)
         try:
             watch = self._engine.watch(request, identity)
-            if watch is not None and self._open_by_user[identity.user_id] >= self._most_per_user:
+            if watch is not None and not self._seats.take(identity.user_id):
                 raise ApiError("LIMIT_EXCEEDED", "You have too many streams. Close some first.")
         except ApiError as error:
             watch = None
             stream.end(error)
         else:
             if watch is None:
-                stream.each((await self._engine.answer(request, identity)).body)
+                with WhileClientWaits(receive, self._patience):
+                    stream.each((await self._engine.answer(request, identity)).body)
                 stream.finish()
         await send(start)
         if watch is None:
@@ -81,7 +84,6 @@ class Streams:
         self, watch: Watch, stream: "_Stream", identity: Identity, receive: Receive, send: Send
     ) -> None:
         loop = asyncio.get_running_loop()
-        self._open_by_user[identity.user_id] += 1
         expiry = loop.call_later(
             identity.expires_at - time.time(),
             stream.end,
@@ -97,9 +99,7 @@ class Streams:
             leaving.cancel()
             if group is not None:
                 self._live.unsubscribe(group, stream)
-            self._open_by_user[identity.user_id] -= 1
-            if not self._open_by_user[identity.user_id]:
-                del self._open_by_user[identity.user_id]
+            self._seats.leave(identity.user_id)
 
 
 async def _wait_until_left(receive: Receive, stream: "_Stream") -> None:
@@ -129,12 +129,8 @@ class _Stream:
     def each(self, payload: bytes) -> None:
         if self._is_over:
             return
-        if len(self._events) > _MOST_PENDING:
-            self.end(
-                ApiError(
-                    "LIMIT_EXCEEDED", "You read too slowly, and have missed some. Ask for all of it again."
-                )
-            )
+        if len(self._events) > MOST_PENDING:
+            self.end(too_slow())
             return
         self._events.append(_event(payload))
         self._has_more.set()

@@ -4,12 +4,14 @@ set local lock_timeout = '3s';
 set local statement_timeout = '60s';
 
 -- Learners see what is known of their own earlier progress, admins everybody's in the community; only admins from which
--- files. The platform imports, and nobody else.
+-- files. The platform imports, and nobody else. A file may be about several communities: what it holds, and where in it
+-- somebody stands, would tell each of the others.
 
 alter table public.legacy_batches enable row level security;
 alter table public.legacy_batches force row level security;
 revoke all on public.legacy_batches from public, anon, authenticated, service_role;
-grant select on public.legacy_batches to authenticated, service_role;
+grant select (community_id, id, file_name, imported_at, undone_at) on public.legacy_batches to authenticated;
+grant select on public.legacy_batches to service_role;
 
 drop policy if exists admins_see_legacy_batches on public.legacy_batches;
 create policy admins_see_legacy_batches on public.legacy_batches
@@ -19,7 +21,11 @@ using ((select private.is_community_admin()));
 alter table public.legacy_progress enable row level security;
 alter table public.legacy_progress force row level security;
 revoke all on public.legacy_progress from public, anon, authenticated, service_role;
-grant select on public.legacy_progress to authenticated, service_role;
+grant select (
+    id, community_id, batch_id, user_id, course_id, attempt, version, percent, completed_at, data, percent_before,
+    percent_after, imported_at
+) on public.legacy_progress to authenticated;
+grant select on public.legacy_progress to service_role;
 
 drop policy if exists learners_see_their_legacy_progress_admins_all on public.legacy_progress;
 create policy learners_see_their_legacy_progress_admins_all on public.legacy_progress
